@@ -41,17 +41,31 @@ class FaceFit(NamedTuple):
     frames_per_second: float
 
 
+class Drive(NamedTuple):
+    """What moves an avatar: a camera and the driven head, rasterised; leading axes allowed.
+
+    Rows of `raster` and `box_raster` grow with +y (row 0 is the lowest), as grid_sample reads
+    plane 0. SPEC section 7.
+    """
+
+    camera: Camera
+    raster: Float[Array, "*batch r r 3"]  # (u, v) in [-1, 1], mask in {0, 1}; raster_window
+    # for the departures of settings.Departures, None without them:
+    box_raster: Float[Array, "*batch p p 4"] | None = None  # the whole box: (u, v, mask, z world)
+    view: Float[Array, "*batch h w 3"] | None = None  # (u, v, mask) seen by the camera, row 0 top
+
+
 class Frame(NamedTuple):
     """One observed frame as the networks read it; leading axes allowed on every leaf.
 
-    The raster's and the UV maps' rows grow with +y and +v (row 0 is the lowest), as
-    grid_sample reads them. SPEC sections 7 and 9.5.
+    Rows of the UV maps grow with v. SPEC section 9.5.
     """
 
     image: Float[Array, "*batch h w 3"]
-    camera: Camera
-    raster: Float[Array, "*batch r r c"]  # (u, v) in [-1, 1], mask in {0, 1}[, z]
+    matte: Float[Array, "*batch h w 1"]  # in [0, 1], 1 = person
     uv_rgb: Float[Array, "*batch u u 3"]  # the photo in UV space, 1 (white) where unseen
     uv_xy: Float[Array, "*batch u u 2"]  # where each texel falls in the image, in [-1, 1]
     uv_visible: Float[Array, "*batch u u 1"]  # in {0, 1}
-    matte: Float[Array, "*batch h w 1"]  # in [0, 1], 1 = person
+    drive: Drive  # camera and raster of the frame itself
+    # where each texel of the frontal plane falls in the image, in [-1, 1]; rows grow with +y
+    frontal_xy: Float[Array, "*batch p p 2"] | None = None
