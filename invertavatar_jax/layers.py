@@ -22,15 +22,17 @@ class Conv(nn.Module):
     kernel: int = 3
     stride: int = 1
     bias: bool = True
+    weight_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b h w i"]) -> Float[Array, "*b p q o"]:
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
-        weight = self.param("weight", nn.initializers.lecun_normal(), shape)
+        weight = self.param("weight", self.weight_init, shape)
         y = conv.conv2d(x, weight.astype(x.dtype), self.stride, self.kernel // 2)
         if not self.bias:
             return y
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        bias = self.param("bias", self.bias_init, (self.features,))
         return y + bias.astype(x.dtype)
 
 

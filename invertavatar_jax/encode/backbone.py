@@ -1,0 +1,93 @@
+"""The IR-SE trunk that E_latent, E_tex and E_tri each have one of."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float
+
+from invertavatar_jax import settings
+from invertavatar_jax.layers import BatchNorm, Conv, PReLU
+
+REDUCTION = 16  # of channels inside squeeze-and-excitation
+
+
+class SqueezeExcite(nn.Module):
+    """Scales every channel by a gate computed from all channels' means."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        channels = x.shape[-1]
+        mean = x.mean((1, 2), keepdims=True)
+        hidden = Conv(max(channels // REDUCTION, 1), 1, bias=False, name="fc1")(mean)
+        gate = Conv(channels, 1, bias=False, name="fc2")(jax.nn.relu(hidden))
+        return x * jax.nn.sigmoid(gate)
+
+
+class BottleneckIRSE(nn.Module):
+    """One improved-residual unit with squeeze-and-excitation.
+
+    Source: paper A.3; SPEC section 9.1.
+    """
+
+    features: int
+    stride: int = 1
+    batch_statistics: bool = False
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
+        norm = lambda name: BatchNorm(self.batch_statistics, name=name)
+        conv = lambda kernel, stride, name: Conv(
+            self.features, kernel, stride, bias=False, name=name
+        )
+        if x.shape[-1] == self.features:
+            shortcut = x[:, :: self.stride, :: self.stride]
+        else:
+            shortcut = conv(1, self.stride, "shortcut_layer_0")(x)
+            shortcut = norm("shortcut_layer_1")(shortcut)
+        y = conv(3, 1, "res_layer_1")(norm("res_layer_0")(x))
+        y = PReLU(name="res_layer_2")(y)
+        y = norm("res_layer_4")(conv(3, self.stride, "res_layer_3")(y))
+        return shortcut + SqueezeExcite(name="res_layer_5")(y)
+
+
+class Levels(NamedTuple):
+    """Features of a trunk. Stage i has 1 / 2^(i + 1) of the input's resolution."""
+
+    stages: tuple[Float[Array, "b _ _ _"], ...]  # the output of each stage, finest first
+    entry: Float[Array, "b h w c"]  # after the first unit of the last stage
+
+
+def fold_pixels(x: Float[Array, "b h w c"], patch: int) -> Float[Array, "b p q o"]:
+    """Moves patch x patch neighbouring pixels into channels, row by row.
+
+    Raises:
+        ValueError: a side is not a multiple of `patch`.
+    """
+    b, h, w, c = x.shape
+    if h % patch or w % patch:
+        raise ValueError(f"got an image of {h} x {w}, expected multiples of the patch {patch}")
+    x = x.reshape(b, h // patch, patch, w // patch, patch, c).swapaxes(2, 3)
+    return x.reshape(b, h // patch, w // patch, patch * patch * c)
+
+
+def trunk_levels(
+    sizes: settings.Trunk, x: Float[Array, "b h w c"], *, batch_statistics: bool
+) -> Levels:
+    """Runs the trunk; call it in a compact module, which then owns the layers.
+
+    The layers are not in a submodule because the released names have no level for one.
+
+    Source: paper A.3; SPEC section 9.1.
+    """
+    x = Conv(sizes.channels[0], bias=False, name="input_layer_0")(fold_pixels(x, sizes.patch))
+    x = PReLU(name="input_layer_2")(BatchNorm(batch_statistics, name="input_layer_1")(x))
+    stages, entry, unit = [], x, 0
+    for features, units in zip(sizes.channels, sizes.units, strict=True):
+        for i in range(units):
+            stride = 2 if i == 0 else 1
+            x = BottleneckIRSE(features, stride, batch_statistics, name=f"body_{unit}")(x)
+            entry = x if i == 0 else entry
+            unit += 1
+        stages.append(x)
+    return Levels(tuple(stages), entry)
