@@ -1,0 +1,1 @@
+"""The command line: `./avatar VERB ...`, one module per verb."""

@@ -1,0 +1,1 @@
+"""Writes and reads files: videos, pictures, avatars, tracks and reports."""
