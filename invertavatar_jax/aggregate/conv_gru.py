@@ -1,0 +1,85 @@
+"""Temporal aggregation: a convolutional gated recurrent unit folds frames into a memory."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from invertavatar_jax.ops.conv import conv2d
+
+KERNEL = 3
+
+
+def update(
+    gates: PyTree[Float[Array, "..."]],
+    memory: Float[Array, "b h w c"],
+    frame: Float[Array, "b h w c"],
+) -> Float[Array, "b h w c"]:
+    """Updates the memory with one frame's features.
+
+    Args:
+        gates: `ih_0` (reset and update gates) and `hh_0` (candidate), each with `weight`
+            and `bias`.
+
+    Source: paper Eq. 1; SPEC section 9.2.
+    Deviation: as in the released code the update gate z weighs the candidate and 1 - z the
+        memory, where the paper's equation has them the other way round.
+    """
+
+    def conv(name: str, state: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
+        x = jnp.concatenate([frame, state], axis=-1)
+        weight, bias = (gates[name][leaf].astype(x.dtype) for leaf in ("weight", "bias"))
+        return conv2d(x, weight, 1, KERNEL // 2) + bias
+
+    reset, renew = jnp.split(jax.nn.sigmoid(conv("ih_0", memory)), 2, axis=-1)
+    candidate = jnp.tanh(conv("hh_0", reset * memory))
+    return (1 - renew) * memory + renew * candidate
+
+
+def aggregate(
+    gates: PyTree[Float[Array, "..."]],
+    frames: Float[Array, "t b h w c"],
+    memory: Float[Array, "b h w c"],
+    *,
+    remat: bool = True,
+) -> Float[Array, "b h w c"]:
+    """Folds t frames into the memory, in order; resumable at any frame.
+
+    With `remat` the backward pass computes each step again from its memory, so that memory
+    grows by one state per frame and not by all of a step's gates.
+    """
+    step = lambda memory, frame: (update(gates, memory, frame), None)
+    return jax.lax.scan(jax.checkpoint(step) if remat else step, memory, frames)[0]
+
+
+class _Gate(nn.Module):
+    """The weights of a convolution, so that a scan can close over them."""
+
+    inputs: int
+    features: int
+
+    @nn.compact
+    def __call__(self) -> dict[str, Float[Array, "..."]]:
+        shape = (KERNEL, KERNEL, self.inputs, self.features)
+        return {
+            "weight": self.param("weight", nn.initializers.lecun_normal(), shape),
+            "bias": self.param("bias", nn.initializers.zeros, (self.features,)),
+        }
+
+
+class ConvGRU(nn.Module):
+    """Owns the gates' weights and folds frames with them; see `aggregate`."""
+
+    remat: bool = True
+
+    @nn.compact
+    def __call__(
+        self, frames: Float[Array, "t b h w c"], memory: Float[Array, "b h w c"] | None
+    ) -> Float[Array, "b h w c"]:
+        channels = frames.shape[-1]
+        gates = {
+            "ih_0": _Gate(2 * channels, 2 * channels, name="ih_0")(),
+            "hh_0": _Gate(2 * channels, channels, name="hh_0")(),
+        }
+        memory = jnp.zeros_like(frames[0]) if memory is None else memory
+        return aggregate(gates, frames, memory, remat=self.remat)

@@ -1,0 +1,98 @@
+"""The U-Net decoder of E_tex and E_tri: skips of several frames -> one feature map a level."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from invertavatar_jax import settings
+from invertavatar_jax.encode.backbone import Levels
+from invertavatar_jax.layers import BatchNorm, Conv, PReLU
+from invertavatar_jax.ops.resize import pixel_shuffle
+
+# Makes a module `frames [t b h w c], memory [b h w c] or None -> memory [b h w c]`.
+Aggregator = Callable[..., nn.Module]
+Memory = tuple[Float[Array, "b _ _ _"], ...]  # one leaf per level, deepest first
+
+
+class DoubleConv(nn.Module):
+    """Normalisation and two convolutions; the last rectifier is applied twice, as released."""
+
+    features: int
+    batch_statistics: bool = False
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n h w o"]:
+        x = BatchNorm(self.batch_statistics, name="double_conv_0")(x)
+        x = PReLU(name="double_conv_2")(Conv(self.features, name="double_conv_1")(x))
+        x = PReLU(name="double_conv_4")(Conv(self.features, name="double_conv_3")(x))
+        return PReLU(name="double_conv_5")(x)
+
+
+class Up(nn.Module):
+    """One level: joins a skip with the deeper level, and aggregates over the frames.
+
+    A deep input at half of the skip's resolution is pixel-shuffled. One without frames of
+    its own (t = 1) is shared by all frames of the skip. With no aggregator t must be 1.
+
+    Source: paper 3.4; SPEC section 9.2.
+    """
+
+    features: int
+    aggregator: Aggregator | None = None
+    batch_statistics: bool = False
+
+    @nn.compact
+    def __call__(
+        self,
+        skip: Float[Array, "t b h w i"],
+        deep: Float[Array, "s b _ _ _"],
+        memory: Float[Array, "b h w o"] | None = None,
+    ) -> Float[Array, "b h w o"]:
+        t, b, h, w, _ = skip.shape
+        if deep.shape[2] != h:
+            deep = pixel_shuffle(deep.reshape(-1, *deep.shape[2:]), 2)
+            deep = deep.reshape(-1, b, *deep.shape[1:])
+        deep = jnp.broadcast_to(deep, (t, *deep.shape[1:]))
+        x = jnp.concatenate([skip, deep], axis=-1).reshape(t * b, h, w, -1)
+        x = DoubleConv(self.features, self.batch_statistics, name="conv")(x)
+        x = x.reshape(t, b, h, w, self.features)
+        if self.aggregator is not None:
+            return self.aggregator(name="conv_gru")(x, memory)
+        if t != 1:
+            raise ValueError(f"got {t} frames, expected 1: this decoder has no aggregator")
+        return x[0]
+
+
+def decode(
+    sizes: settings.Decoder,
+    levels: Levels,
+    frames: int,
+    memory: Memory | None,
+    *,
+    aggregator: Aggregator | None,
+    batch_statistics: bool,
+) -> Memory:
+    """Runs all levels, deepest first; call it in a compact module, which owns the layers.
+
+    A level folds all frames of the chunk before the next level starts, and what it ends
+    with is the deep input for every frame there. So the result for two chunks, the second
+    with the memory of the first, is not that for their union: it is causal per chunk.
+
+    Args:
+        levels: of all frames, which are the slowest part of the leading axis.
+        memory: of the frames before, None at the start.
+
+    Source: paper 3.4; SPEC sections 9.2, 9.3.
+    """
+    in_time = lambda x: x.reshape(frames, -1, *x.shape[1:])
+    deep = in_time(levels.stages[-1])
+    skips = (levels.entry, *levels.stages[-2::-1])
+    states: list[Float[Array, "b _ _ _"]] = []
+    for i, (features, skip) in enumerate(zip(sizes.channels, skips, strict=True)):
+        before = None if memory is None else memory[i]
+        up = Up(features, aggregator, batch_statistics, name=f"up{i + 1}")
+        states.append(up(in_time(skip), deep, before))
+        deep = states[-1][None]
+    return tuple(states)
