@@ -62,7 +62,7 @@ class _FaceMesh:
     def __init__(self, confidence: float):
         os.environ.setdefault("GLOG_minloglevel", "3")
         with _quiet():
-            from mediapipe.python.solutions import face_mesh
+            from mediapipe.python.solutions import face_detection, face_mesh
 
             make = lambda most: face_mesh.FaceMesh(
                 static_image_mode=True,
@@ -71,12 +71,34 @@ class _FaceMesh:
                 min_detection_confidence=confidence,
             )
             self._graphs = {most: make(most) for most in (1, MOST_FACES)}
-            for graph in self._graphs.values():
+            self._detector = face_detection.FaceDetection(
+                model_selection=1, min_detection_confidence=confidence
+            )
+            for graph in (*self._graphs.values(), self._detector):
                 graph.process(np.zeros((64, 64, 3), np.uint8))
 
     def find(self, picture: Picture, most: int) -> list[Points]:
-        found = self._graphs[1 if most == 1 else MOST_FACES].process(picture).multi_face_landmarks
-        return [_in_pixels(face.landmark, picture) for face in found or ()]
+        if most == 1:
+            return self._mesh(picture, 1)
+        found = self._mesh(picture, most)
+        for box in self._boxes(picture):  # sees smaller faces than the mesh's own detector
+            found += _find_in(picture, self, box, most=1)
+        return found
+
+    def _mesh(self, picture: Picture, most: int) -> list[Points]:
+        square = _to_square(picture)
+        found = self._graphs[1 if most == 1 else MOST_FACES].process(square).multi_face_landmarks
+        return [_in_pixels(face.landmark, square) for face in found or ()]
+
+    def _boxes(self, picture: Picture) -> list[tuple[int, int, int, int]]:
+        side = max(picture.shape[:2])
+        boxes = []
+        for face in self._detector.process(_to_square(picture)).detections or ():
+            box = face.location_data.relative_bounding_box
+            half = max(box.width, box.height) * side * CROP_FACES / 2
+            x, y = (box.xmin + box.width / 2) * side, (box.ymin + box.height / 2) * side
+            boxes.append((round(x - half), round(y - half), round(2 * half), round(2 * half)))
+        return [box for box in boxes if box[2] >= SMALLEST_FACE_PX]
 
 
 class _FaceLandmarker:
@@ -99,6 +121,13 @@ class _FaceLandmarker:
     def find(self, picture: Picture, most: int) -> list[Points]:
         found = self._task.detect(self._image(picture)).face_landmarks
         return [_in_pixels(face, picture) for face in found[:most]]
+
+
+def _to_square(picture: Picture) -> Picture:
+    """Black below or right of it; MediaPipe's projections are exact for squares only."""
+    height, width = picture.shape[:2]
+    side = max(height, width)
+    return np.pad(picture, ((0, side - height), (0, side - width), (0, 0)))
 
 
 def _in_pixels(landmarks, picture: Picture) -> Points:

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from invertavatar_jax.errors import UserError
+
 PHOTO_ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
 VIDEO_ENDINGS = frozenset((".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"))
 SMALLEST_SIDE = 32  # pixels; below it no detector finds a face
@@ -21,7 +23,7 @@ MISSING_FRAMES_ALLOWED = 2
 Picture: TypeAlias = UInt8[np.ndarray, "h w 3"]
 
 
-class SourceError(ValueError):
+class SourceError(UserError):
     """Input that cannot be used; the message names the file, what is wrong and what to do."""
 
 
