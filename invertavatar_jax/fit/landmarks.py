@@ -60,6 +60,7 @@ class _FaceMesh:
     """The `solutions` interface, whose wheel brings its models."""
 
     def __init__(self, confidence: float):
+        self._found_any = False
         os.environ.setdefault("GLOG_minloglevel", "3")
         with _quiet():
             from mediapipe.python.solutions import face_detection, face_mesh
@@ -87,7 +88,10 @@ class _FaceMesh:
 
     def _mesh(self, picture: Picture, most: int) -> list[Points]:
         square = _to_square(picture)
-        found = self._graphs[1 if most == 1 else MOST_FACES].process(square).multi_face_landmarks
+        graph = self._graphs[1 if most == 1 else MOST_FACES]
+        with contextlib.nullcontext() if self._found_any else _quiet():
+            found = graph.process(square).multi_face_landmarks
+        self._found_any |= bool(found)
         return [_in_pixels(face.landmark, square) for face in found or ()]
 
     def _boxes(self, picture: Picture) -> list[tuple[int, int, int, int]]:
@@ -223,8 +227,8 @@ def search(picture: Picture, network: LandmarkNetwork) -> list[Points]:
         found = _find_in(
             picture, network, (-width // 4, -height // 4, 3 * width // 2, 3 * height // 2)
         )
-    for level in (2, 3):
-        if found or min(height, width) < 2 * SMALLEST_FACE_PX * level:
+    for level in (2, 3):  # the second level also for smaller faces beside a large one
+        if (found and level > 2) or min(height, width) < 2 * SMALLEST_FACE_PX * level:
             break
         for tile in _tiles(width, height, level):
             found += _find_in(picture, network, tile)
