@@ -1,0 +1,76 @@
+"""Reads the command line and runs one verb."""
+
+import argparse
+import errno
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from invertavatar_jax.cli import devices
+from invertavatar_jax.cli.console import Console, table
+from invertavatar_jax.errors import UserError
+
+VERBS = {
+    "demo": "one command to see it work: a photo or a clip becomes a moving avatar",
+    "fit": "track a face: a photo, a folder of photos or a video -> a track",
+    "reconstruct": "photos, clips or tracks of one person -> an avatar file",
+    "animate": "an avatar and a driver (clip, track or expressions) -> a video",
+    "orbit": "an avatar -> a video that looks at it from around",
+    "evaluate-clip": "how well an avatar of the first frames predicts the later ones",
+    "train": "train the networks",
+    "info": "versions, devices, presets and their parameter counts",
+}
+USER_ERROR = 2  # the exit code of bad input, as argparse's own
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the verb that argv names (sys.argv by default) and returns the exit code."""
+    args = _parser().parse_args(argv)
+    _quieten()
+    devices.choose(args.device)
+    try:
+        result = _module(args.verb).run(args, Console())
+    except UserError as error:
+        print(f"avatar {args.verb}: {error}", file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"avatar {args.verb}: there is no space left on the disk.", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print(f"avatar {args.verb}: stopped.", file=sys.stderr)
+        return 130
+    print(json.dumps(result, indent=2, allow_nan=False) if args.json else table(result))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="avatar", description="One photo or a clip of a person becomes an animatable avatar."
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, summary in VERBS.items():
+        verb = verbs.add_parser(name, help=summary, description=summary + ".")
+        _module(name).add_arguments(verb)
+        verb.add_argument("--seed", type=int, default=0, help="of everything random (0)")
+        verb.add_argument(
+            "--device",
+            choices=devices.CHOICES,
+            default="auto",
+            help="where to compute (auto: the fastest that JAX finds)",
+        )
+        verb.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def _module(verb: str):
+    return importlib.import_module(f"invertavatar_jax.cli.{verb.replace('-', '_')}")
+
+
+def _quieten() -> None:
+    """C++ libraries greet on stderr unless they are told not to before they are loaded."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GLOG_minloglevel", "3")
