@@ -126,8 +126,8 @@ def grow_capacity(
 
 
 def first_capacity(views: int, triangles: int, height: int, width: int) -> int:
-    """A list length that head meshes need: a few blocks a triangle, and the image twice."""
-    guess = views * (2 * triangles + height * width // 2)
+    """A list length that suffices for heads that fill the image."""
+    guess = views * (2 * triangles + height * width // 4)
     return min(power_of_two(max(guess, LEAST_CAPACITY)), LARGEST_CAPACITY)
 
 
@@ -198,6 +198,8 @@ def interpolate(
 def _corners(values: Array, triangles: Array, ids: Array) -> list[Array]:
     """[*b v 1] or [v 1] at the three corners of each pixel's triangle, each [*b h w]."""
     triangle = jnp.maximum(ids, 0)
+    if triangles.shape[0] == 0:  # nothing is hit; a gather needs something to read
+        triangles = jnp.zeros((1, 3), jnp.int32)
     shared = values.ndim == 2
     views = 1 if shared else values[..., 0, 0].size
     start = jnp.arange(views, dtype=jnp.int32) * (0 if shared else values.shape[-2])
