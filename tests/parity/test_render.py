@@ -2,10 +2,12 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from invertavatar_jax.pure import pure
-from invertavatar_jax.render import composite, rays, samples, triplane
+from invertavatar_jax.render import composite, rays, samples, triplane, volume
 from invertavatar_jax.render.decoder import OSGDecoder
+from invertavatar_jax.settings import Renderer
 from invertavatar_jax.types import Camera
 from tests.parity.golden import Case
 
@@ -91,3 +93,29 @@ def test_points_of_the_volume_equal_the_released_ones():
     case.check("rgb", colour)
     case.check("sigma", density)
     case.done()
+
+
+@pytest.mark.parametrize("jittered", [False, True])
+def test_rendered_features_equal_the_released_ones(jittered):
+    case = Case("renderer_full")
+    settings = Renderer(neural_resolution=case.config["neural_res"])
+    planes, camera = planes_of(case.input("planes")), camera_of(case.input("cam"))
+    decoder = pure(OSGDecoder(settings.decoder_hidden, 32))
+    weights = case.weights(decoder.init, jnp.zeros((1, 32)))
+    field = volume.plane_field(
+        lambda sampled, points: decoder.apply(weights, sampled), planes, settings.box_warp
+    )
+    cast = rays.cast_rays(camera, settings.neural_resolution)
+    limits = rays.ray_limits(camera, settings.near, settings.far)
+    jitter = jnp.asarray(case.input("jitter")[..., 0]) if jittered else None
+    draws = volume.even_draws(*cast.origins.shape[:2], settings, jitter)
+    out = volume.render_rays(field, cast, limits, settings, draws)
+    suffix = "_jitter" if jittered else ""
+    case.check_image("features" + suffix, out.features)
+    case.check_image("depth" + suffix, out.depth)
+    case.check_image("weight_sum" + suffix, out.weight_sum)
+    if not jittered:
+        image = volume.render(
+            lambda sampled, points: decoder.apply(weights, sampled), planes, camera, settings
+        )
+        case.check_image("features", image.features.reshape(2, 256, 32))
