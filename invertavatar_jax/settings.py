@@ -44,6 +44,9 @@ class Renderer:
     decoder_hidden: int = 64
     superresolution_channels: tuple[int, int] = (256, 128)
     superresolution_clamp: float = 256.0
+    # departure: 0 is the released network; n > 0 computes at the neural resolution and folds
+    # n x n pixels of the output into channels, which costs a laptop 1/n^2 of the time
+    superresolution_fold: int = 0
     chunk_rays: int = 512  # bounds memory; the result does not depend on it
 
 
@@ -67,13 +70,17 @@ class Decoder:
 
 @dataclasses.dataclass(frozen=True)
 class Departures:
-    """What the small preset adds to the paper's model; all off in the released one."""
+    """What the small preset adds to the paper's model; all off in the released one.
 
-    texture_rgb: bool = False  # the observed colours ride along with the neural texture
+    They let a network of ten million parameters, trained without a GAN prior, show the
+    person: the photo's own colours and the tracked depth reach the renderer directly.
+    """
+
     frontal_input: bool = False  # E_tri reads the photo pulled onto the frontal plane
-    depth_channel: bool = False  # the raster has a fourth channel, z, that bounds density
+    colours: bool = False  # observed colours ride along with planes and super-resolution
+    depth_prior: bool = False  # density is biased towards the driven mesh's surface
     background: bool = False  # a 2-D layer behind the head
-    texture_skip: bool = False  # super-resolution reads the colours at the target's pixels
+    head_raster: bool = False  # the raster's mask is the whole head, not the face alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,3 +107,101 @@ class Model:
     triplane_decoder: Decoder = Decoder()
     uv_resolution: int = 256
     departures: Departures = Departures()
+
+
+_SMALL_TRUNK = Trunk(channels=(48, 64, 96, 128), units=(1, 1, 1, 1), patch=4)
+_SMALL_DECODER = Decoder(channels=(96, 96, 64, 48), head_channels=48)
+
+PRESETS = {
+    "paper": Model(),
+    "small": Model(
+        z_dim=96,
+        w_dim=96,
+        backbone=Backbone(resolution=64, channel_base=3072, channel_max=128),
+        renderer=Renderer(
+            neural_resolution=64,
+            image_resolution=256,
+            coarse_samples=12,
+            fine_samples=12,
+            near=-0.4,
+            far=0.4,
+            box_warp=0.8,
+            superresolution_channels=(64, 64),
+            superresolution_fold=4,
+        ),
+        raster_resolution=160,
+        raster_window=(40, 200, 48, 208),
+        mouth_row=87,
+        latent_input=128,
+        latent_trunk=Trunk(channels=(32, 48, 64, 96), units=(1, 1, 1, 1), patch=2),
+        texture_trunk=_SMALL_TRUNK,
+        triplane_trunk=_SMALL_TRUNK,
+        texture_decoder=_SMALL_DECODER,
+        triplane_decoder=_SMALL_DECODER,
+        departures=Departures(True, True, True, True, True),
+    ),
+    "tiny": Model(
+        z_dim=16,
+        w_dim=16,
+        plane_channels=8,
+        backbone=Backbone(resolution=32, channel_base=256, channel_max=16),
+        renderer=Renderer(
+            neural_resolution=16,
+            image_resolution=32,
+            coarse_samples=6,
+            fine_samples=6,
+            near=-0.4,
+            far=0.4,
+            box_warp=0.8,
+            decoder_hidden=16,
+            superresolution_channels=(16, 16),
+            superresolution_fold=2,
+            chunk_rays=64,
+        ),
+        raster_resolution=20,
+        raster_window=(40, 200, 48, 208),
+        latent_input=32,
+        latent_trunk=Trunk(channels=(8, 8, 16, 16), units=(1, 1, 1, 1)),
+        texture_trunk=Trunk(channels=(8, 8, 16, 16), units=(1, 1, 1, 1)),
+        triplane_trunk=Trunk(channels=(8, 8, 16, 16), units=(1, 1, 1, 1)),
+        texture_decoder=Decoder(channels=(16, 16, 8, 8), head_channels=8),
+        triplane_decoder=Decoder(channels=(16, 16, 8, 8), head_channels=8),
+        uv_resolution=32,
+        departures=Departures(True, True, True, True, True),
+    ),
+}
+
+
+def preset(name: str) -> Model:
+    """The model of a preset's name: paper, small or tiny."""
+    if name not in PRESETS:
+        raise ValueError(f"got preset {name!r}, expected one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def to_dict(model: Model) -> dict:
+    """Plain values, for a file beside the weights."""
+    return dataclasses.asdict(model)
+
+
+def from_dict(values: dict) -> Model:
+    """The inverse of to_dict. Unknown or missing keys are a ValueError."""
+    return _build(Model, values, "model")
+
+
+def _build(kind, values, where: str):
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    if unknown := sorted(set(values) - set(fields)):
+        raise ValueError(f"{where}: unknown settings {', '.join(unknown)}")
+    if missing := sorted(set(fields) - set(values)):
+        raise ValueError(f"{where}: missing settings {', '.join(missing)}")
+    built = {}
+    for name, field in fields.items():
+        default = field.default
+        if dataclasses.is_dataclass(default):
+            built[name] = _build(type(default), values[name], f"{where}.{name}")
+        elif isinstance(default, tuple):
+            built[name] = tuple(values[name])
+        else:
+            built[name] = values[name]
+    return kind(**built)

@@ -1,0 +1,48 @@
+"""Supervised training on synthetic heads. Run: ./avatar train --config configs/supervised.py
+
+No released stage: it stands in for the adversarial prior and the encoder stages together
+until those are trained, and gives the weights that ship with the package.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(variant: str = "small") -> ConfigDict:
+    """Settings of the run: `small` makes the default weights, `tiny` is for tests."""
+    config = ConfigDict(
+        dict(
+            stage="supervised",
+            preset="small",
+            data="data/synthetic_heads",
+            held_out=32,
+            sources=1,
+            targets=2,
+            colour_jitter=1.0,
+            tracking_noise=1.0,
+            batch_size=4,
+            total_steps=3000,
+            rate=8e-4,
+            warmup_steps=100,
+            clip=0.5,
+            average_decay=0.995,
+            losses=dict(
+                image=1.0,
+                raw=0.5,
+                gradient=1.0,
+                mask=0.25,
+                raw_mask=0.5,
+                coarse=0.5,
+                head=1.5,
+                keep_skip=0.6,
+            ),
+            seed=0,
+            validate_every=200,
+            checkpoint_every=200,
+        )
+    )
+    if variant == "tiny":
+        config.update(dict(preset="tiny", total_steps=4, batch_size=2, held_out=2))
+        config.update(dict(validate_every=2, checkpoint_every=2, warmup_steps=1))
+    elif variant != "small":
+        raise ValueError(f"variant {variant!r}: expected 'small' or 'tiny'")
+    return config

@@ -1,0 +1,1 @@
+"""What training compares: images, masks, features."""

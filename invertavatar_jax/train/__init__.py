@@ -1,0 +1,1 @@
+"""Training: state, steps, stages, checkpoints and the loop."""

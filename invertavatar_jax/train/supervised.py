@@ -1,0 +1,105 @@
+"""Supervised training of all networks on rendered identities: several views and frames each.
+
+The image of the refined avatar, driven to frames that it has not seen, is compared with the
+truth; the coarse avatar is compared at the neural resolution in the first source frame. No
+adversarial prior is involved.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from invertavatar_jax import generator, inversion
+from invertavatar_jax.networks import Networks
+from invertavatar_jax.ops.resize import resize
+from invertavatar_jax.pure import part
+from invertavatar_jax.settings import Model
+from invertavatar_jax.supervise import losses
+from invertavatar_jax.train.examples import Example
+
+
+@dataclasses.dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms; see `supervised_loss`."""
+
+    image: float = 1.0
+    raw: float = 0.5
+    gradient: float = 1.0
+    mask: float = 0.25
+    raw_mask: float = 0.5
+    coarse: float = 0.5
+    head: float = 1.5  # added to the weight of pixels where the head is
+    keep_skip: float = 0.6  # share of images whose super-resolution reads the photos' colours
+
+
+def supervised_loss(
+    nets: Networks, model: Model, weigh: LossWeights, params, buffers, example: Example, key
+) -> tuple[Array, dict[str, Array]]:
+    """The loss of one batch, and its terms.
+
+    Args:
+        example: of b identities with t source frames and k targets each.
+    """
+    weights = {"params": params, "buffers": buffers}
+    sources, target = example.sources, example.targets
+    first = jax.tree.map(lambda x: x[0], sources)
+    memory = inversion.start(nets, weights, model, first)
+    coarse = inversion.render_coarse(nets, weights, model, memory, first)
+    rendered = [coarse.image] + [
+        inversion.render_coarse(
+            nets, weights, model, memory, jax.tree.map(lambda x, i=i: x[i], sources)
+        ).image
+        for i in range(1, sources.image.shape[0])
+    ]
+    rendered = jax.lax.stop_gradient(jnp.stack(rendered))
+    refinement = inversion.refine(nets, weights, sources, rendered, memory)
+    memory = inversion.add_frames(memory, sources, refinement)
+    repeat = lambda tree: jax.tree.map(lambda x: jnp.repeat(x, example.per_identity, 0), tree)
+    keep = jax.random.bernoulli(key, weigh.keep_skip, target.image.shape[:1])
+    out = generator.render(
+        nets,
+        part(weights, "generator"),
+        model,
+        repeat(memory.w_plus),
+        repeat(inversion.finish(nets, weights, memory)),
+        target.drive,
+        colours=repeat(memory.colours),
+        background=target.background,
+        keep=keep.astype(jnp.float32),
+    )
+    terms = _image_terms(out, target, weigh) | {"coarse": _raw_error(coarse, first)}
+    total = sum(terms[name] * getattr(weigh, name) for name in terms)
+    mse = ((jnp.clip(out.image, -1, 1) - target.image) ** 2 * target.head).sum()
+    psnr = 10 * jnp.log10(4.0 / (mse / (3 * target.head.sum())))
+    return total, terms | {"psnr_head": psnr, "mean_alpha": out.alpha.mean()}
+
+
+def _low(x: Float[Array, "b h w c"], side: int) -> Float[Array, "b n n c"]:
+    return resize(x, (side, side))
+
+
+def _on_black(image: Float[Array, "b h w 3"], matte: Float[Array, "b h w 1"], side: int) -> Any:
+    """The person alone, at the neural resolution: what the volume should show."""
+    return _low((image + 1) * matte, side) - 1
+
+
+def _raw_error(out: generator.Rendered, frame) -> Array:
+    """Colour and alpha of the volume against the frame, at the neural resolution."""
+    side = out.raw.shape[1]
+    colour = jnp.abs(out.raw - _on_black(frame.image, frame.matte, side)).mean()
+    return colour + jnp.abs(out.alpha - _low(frame.matte, side)).mean()
+
+
+def _image_terms(out: generator.Rendered, target, weigh: LossWeights) -> dict[str, Array]:
+    side = out.raw.shape[1]
+    weight = 1 + weigh.head * target.head
+    return {
+        "image": losses.weighted_l1(out.image, target.image, weight),
+        "raw": jnp.abs(out.raw - _on_black(target.image, target.matte, side)).mean(),
+        "gradient": losses.gradient_l1(out.image, target.image),
+        "mask": jnp.abs(out.image_alpha - target.matte).mean(),
+        "raw_mask": jnp.abs(out.alpha - _low(target.matte, side)).mean(),
+    }
