@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Float
 
 from invertavatar_jax.errors import UserError
+from invertavatar_jax.fit import camera as cameras
 from invertavatar_jax.types import Camera, FaceFit
 
-# Camera of the built-in clips: yaw is positive towards the head's left, pitch upwards.
 _SWAY_RAD = (0.30, 0.08)  # yaw, pitch of the demonstration's slow sway
 ORBIT_RAD = (0.35, 0.25)  # yaw, pitch of the orbit; SPEC section 9.7
 
@@ -76,7 +76,7 @@ def read_expressions(path: str | os.PathLike, names: Sequence[str], front: Camer
 
     Args:
         names: the head model's expressions, in order.
-        front: the camera to sway; no leading axis.
+        front: gives distance and focal length of the camera, which sways; no leading axis.
 
     Raises:
         UserError: the file is missing or is not of this form; the sentence says where.
@@ -137,7 +137,7 @@ def built_in(names: Sequence[str], front: Camera, frames_per_second: float = 24.
 
     Args:
         names: the head model's expressions, in order; ARKit's must be among them.
-        front: the camera to sway; no leading axis.
+        front: gives distance and focal length of the camera, which sways; no leading axis.
     """
     times = np.arange(round(_CLIP_SECONDS * frames_per_second)) / frames_per_second
     expression = np.zeros((len(times), len(names)), np.float32)
@@ -160,37 +160,17 @@ def _ease(times: np.ndarray, keys: Sequence[tuple[float, float]]) -> np.ndarray:
     return values[after - 1] + (values[after] - values[after - 1]) * x * x * (3 - 2 * x)
 
 
-def front_camera(camera: Camera) -> Camera:
-    """A camera straight before the head, at the given one's distance and focal length.
-
-    Args:
-        camera: one camera, without leading axes, that looks at the head.
-    """
-    distance = float(np.linalg.norm(np.asarray(camera.world_from_camera)[:3, 3]))
-    world_from_camera = np.diag([1.0, -1.0, -1.0, 1.0]).astype(np.float32)
-    world_from_camera[2, 3] = distance
-    focal = np.asarray(camera.intrinsics)[0, 0]
-    intrinsics = np.array([[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1]], np.float32)
-    return Camera(world_from_camera, intrinsics)
-
-
 def orbit(
     camera: Camera, yaw_rad: Sequence[float] | np.ndarray, pitch_rad: Sequence[float] | np.ndarray
 ) -> Camera:
-    """Carries a camera around the world's origin, always looking at the same point.
+    """Cameras around the head, at the given one's distance and focal length.
 
     Args:
-        camera: the camera at yaw 0 and pitch 0; no leading axis.
-        yaw_rad: towards the head's left, about the vertical axis; one a frame.
-        pitch_rad: upwards; one a frame.
+        camera: one camera, without leading axes.
+        yaw_rad, pitch_rad: as fit.camera.orbit; one a frame.
     """
-    yaw, pitch = np.asarray(yaw_rad, np.float64), np.asarray(pitch_rad, np.float64)
-    turn = np.tile(np.eye(4), (len(yaw), 1, 1))
-    tilt = turn.copy()
-    turn[:, 0, 0] = turn[:, 2, 2] = np.cos(yaw)
-    turn[:, 0, 2], turn[:, 2, 0] = np.sin(yaw), -np.sin(yaw)
-    tilt[:, 1, 1] = tilt[:, 2, 2] = np.cos(pitch)
-    tilt[:, 1, 2], tilt[:, 2, 1] = np.sin(pitch), -np.sin(pitch)
-    moved = turn @ tilt @ np.asarray(camera.world_from_camera, np.float64)
-    intrinsics = np.broadcast_to(np.asarray(camera.intrinsics), (len(yaw), 3, 3))
-    return Camera(moved.astype(np.float32), np.array(intrinsics, np.float32))
+    yaw = np.asarray(yaw_rad, np.float64)
+    distance = float(np.linalg.norm(np.asarray(camera.world_from_camera)[:3, 3]))
+    intrinsics = cameras.intrinsics(float(np.asarray(camera.intrinsics)[0, 0]))
+    poses = cameras.orbit(yaw, np.asarray(pitch_rad, np.float64), distance)
+    return Camera(poses, np.tile(intrinsics, (len(yaw), 1, 1)))
