@@ -1,15 +1,18 @@
 """Rendering against golden cases."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
 from invertavatar_jax.pure import pure
+from invertavatar_jax.rasterize import blend
 from invertavatar_jax.render import composite, rays, samples, triplane, volume
 from invertavatar_jax.render.decoder import OSGDecoder
 from invertavatar_jax.settings import Renderer
 from invertavatar_jax.types import Camera
-from tests.parity.golden import Case
+from tests.parity.golden import Case, nchw, nhwc
 
 
 def camera_of(numbers, intrinsics=None) -> Camera:
@@ -119,3 +122,41 @@ def test_rendered_features_equal_the_released_ones(jittered):
             lambda sampled, points: decoder.apply(weights, sampled), planes, camera, settings
         )
         case.check_image("features", image.features.reshape(2, 256, 32))
+
+
+def test_textures_are_composed_as_released():
+    case = Case("rasterize_compose")
+    textures = [jnp.asarray(nhwc(case.input(f"tex{i}"))) for i in range(6)]
+    static = [jnp.asarray(nhwc(case.input(f"static{i}"))) for i in range(6)]
+    raster = jnp.asarray(case.input("uvcoords_image"))
+    composed = jax.jit(blend.compose, static_argnums=(3, 4))(
+        textures, static, raster, tuple(case.config["bbox_256"]), 87
+    )
+    for i, condition in enumerate(composed.conditions):
+        case.check(f"rendering{i}", nchw(condition))
+    case.check("full_alpha", nchw(composed.full_alpha))
+    case.check("mouth_mask", nchw(composed.mouth_mask))
+    case.done()
+
+
+def test_holes_connect_through_edges_only():
+    case = Case("fill_mouth_connectivity")
+    alpha = jnp.asarray(nhwc(case.input("alpha")))
+    mask = blend.fill_mouth(alpha)
+    case.check("mask", nchw(mask))
+    case.check("full", nchw(jnp.clip(alpha + mask, 0, 1)))
+    case.done()
+
+
+def test_holes_are_filled_as_released():
+    case = Case("resize_misc")  # its other outputs belong to tests of ops
+    alpha = jnp.asarray(nhwc(case.input("alpha")))
+    mask = blend.fill_mouth(alpha)
+    case.check("fill_mouth_mask", nchw(mask))
+    case.check("fill_mouth_full", nchw(jnp.clip(alpha + mask, 0, 1)))
+    # released beside them: the mask grown by three pixels, then a mean over 5 x 5
+    window = lambda x, size, reduce: reduce(
+        sliding_window_view(np.pad(x, size // 2), (size, size)), axis=(-2, -1)
+    )
+    blurred = [window(window(m, 7, np.max), 5, np.mean) for m in np.asarray(mask)[..., 0]]
+    case.check("fill_mouth_blur_mask", np.stack(blurred)[:, None])
