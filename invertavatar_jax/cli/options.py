@@ -1,0 +1,70 @@
+"""Options that several verbs share, and what they lead to."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from invertavatar_jax.cli.console import Console
+from invertavatar_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from invertavatar_jax import avatar
+    from invertavatar_jax.types import FaceFit
+
+
+class Loaded(NamedTuple):
+    """A model, and which weights it has."""
+
+    model: "avatar.Model"
+    weights_path: Path
+    weights_sha256: str
+    facts: dict
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """--weights FILE."""
+    parser.add_argument(
+        "--weights", metavar="FILE", help="weights of the networks (those of the package)"
+    )
+
+
+def add_face(parser: argparse.ArgumentParser) -> None:
+    """--face N, --allow-truncated."""
+    parser.add_argument(
+        "--face",
+        type=int,
+        metavar="N",
+        help="which face to take where there are several, counted from the left (the largest)",
+    )
+    parser.add_argument(
+        "--allow-truncated", action="store_true", help="use what is readable of a broken video"
+    )
+
+
+def load_model(args: argparse.Namespace, console: Console) -> Loaded:
+    """Reads the weights and builds the networks.
+
+    Raises:
+        UserError: the weights are missing, damaged or of another program.
+    """
+    with console.step("load weights"):
+        from invertavatar_jax import avatar, weights
+        from invertavatar_jax.export import tensors
+
+        path = Path(args.weights) if args.weights else weights.bundled_path()
+        arrays, sizes, facts = weights.load(path)
+        return Loaded(avatar.Model(sizes, arrays), path, tensors.sha256(path), facts)
+
+
+def output_path(text: str, suffix: str) -> Path:
+    """A name for a file to be written, checked before any work is done.
+
+    Raises:
+        UserError: another suffix, or a folder.
+    """
+    path = Path(text)
+    if path.suffix.lower() != suffix:
+        raise UserError(f"--out {text}: expected a name that ends in {suffix}.")
+    if path.is_dir():
+        raise UserError(f"--out {text} is a folder; give the name of a file to write.")
+    return path
