@@ -6,6 +6,11 @@ so that one rule converts every network (convert/names.py). Layout: convolution 
 HWIO, linear weights (in, out).
 """
 
+import dataclasses
+import functools
+import zlib
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,6 +18,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from invertavatar_jax.ops import conv
+from invertavatar_jax.ops.bias_act import bias_act
+from invertavatar_jax.ops.modulated_conv import channel_split_sft, modulated_conv
+from invertavatar_jax.ops.upfirdn import upsample2d
 
 
 class Conv(nn.Module):
@@ -49,8 +57,6 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
-        from invertavatar_jax.ops.bias_act import bias_act
-
         fan_in = x.shape[-1]
         init = nn.initializers.normal(1.0 / self.lr_multiplier)
         weight = self.param("weight", init, (fan_in, self.features))
@@ -91,3 +97,127 @@ class PReLU(nn.Module):
     def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
         slope = self.param("weight", nn.initializers.constant(0.25), x.shape[-1:])
         return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["key"], meta_fields=["mode"])
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """What every synthesis layer adds to its features, scaled by a trained strength."""
+
+    mode: str = "const"  # const: the stored image; random: drawn with `key`; none
+    key: jax.Array | None = None
+
+    def of(self, layer: str) -> "Noise":
+        """The noise of a named part: independent of that of other names."""
+        if self.key is None:
+            return self
+        return Noise(self.mode, jax.random.fold_in(self.key, zlib.crc32(layer.encode())))
+
+
+NOISE = Noise()
+
+
+class SynthesisLayer(nn.Module):
+    """A modulated 3 x 3 convolution, noise and a leaky rectifier. SPEC section 4."""
+
+    features: int
+    resolution: int  # of the output
+    up: int = 1
+    clamp: float | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b h w i"], w: Float[Array, "b d"], noise: Noise = NOISE
+    ) -> Float[Array, "b p q o"]:
+        channels, side = x.shape[-1], self.resolution
+        normal = nn.initializers.normal(1.0)
+        style = Linear(channels, bias_init=1.0, name="affine")(w)
+        weight = self.param("weight", normal, (3, 3, channels, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        strength = self.param("noise_strength", nn.initializers.zeros, ())
+        draw = lambda: jax.random.normal(self.make_rng("params"), (side, side))
+        stored = self.variable("buffers", "noise_const", draw)
+        y = modulated_conv(x, weight, style, up=self.up)
+        if noise.mode != "none":
+            pattern = self._pattern(noise, stored.value, y.shape[0])
+            y = y + (pattern * strength).astype(y.dtype)
+        return bias_act(y, bias, "lrelu", clamp=self.clamp)
+
+    def _pattern(self, noise: Noise, stored, batch: int) -> Float[Array, "n h w 1"]:
+        if noise.mode == "const":
+            return stored[None, :, :, None]
+        if noise.mode == "random" and noise.key is not None:
+            return jax.random.normal(noise.key, (batch, *stored.shape, 1))
+        raise ValueError(f"got {noise}, expected mode const, none, or random with a key")
+
+
+class ToRGB(nn.Module):
+    """A modulated 1 x 1 convolution without demodulation. SPEC section 4."""
+
+    features: int
+    clamp: float | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b h w i"], w: Float[Array, "b d"]
+    ) -> Float[Array, "b h w o"]:
+        channels = x.shape[-1]
+        normal = nn.initializers.normal(1.0)
+        style = Linear(channels, bias_init=1.0, name="affine")(w) * (1 / np.sqrt(channels))
+        weight = self.param("weight", normal, (1, 1, channels, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return bias_act(modulated_conv(x, weight, style, demodulate=False), bias, clamp=self.clamp)
+
+
+class BlockOutput(NamedTuple):
+    """What one block hands to the next."""
+
+    features: Float[Array, "b h w c"]
+    image: Float[Array, "b h w o"]  # float32, the sum over blocks so far
+
+
+class SynthesisBlock(nn.Module):
+    """Two convolutions, the first doubling the resolution, and a skip image. SPEC section 4."""
+
+    features: int
+    resolution: int  # of the output
+    image_channels: int
+    up: int = 2
+    clamp: float | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b h w i"] | None,
+        image: Float[Array, "b h w o"] | None,
+        w: Float[Array, "b n d"],
+        modulation: Float[Array, "2 b p q c//2"] | None = None,
+        noise: Noise = NOISE,
+    ) -> BlockOutput:
+        """Returns features and image.
+
+        Args:
+            x: None starts from the trained constant, with one convolution.
+            image: of the block before; None for the first.
+            w: one style for every convolution and one for the image.
+            modulation: scale and shift of half of the channels, between the convolutions.
+        """
+        layer = lambda up, name: SynthesisLayer(
+            self.features, self.resolution, up, self.clamp, name=name
+        )
+        if x is None:
+            x = self._start(w)
+        else:
+            x = layer(self.up, "conv0")(x, w[:, 0], noise.of("conv0"))
+        if modulation is not None:
+            x = channel_split_sft(x, modulation)
+        x = layer(1, "conv1")(x, w[:, -2], noise.of("conv1"))
+        y = ToRGB(self.image_channels, self.clamp, name="torgb")(x, w[:, -1]).astype(jnp.float32)
+        if image is None:
+            return BlockOutput(x, y)
+        return BlockOutput(x, y + (upsample2d(image) if self.up == 2 else image))
+
+    def _start(self, w: Float[Array, "b n d"]) -> Float[Array, "b r r c"]:
+        shape = (self.resolution, self.resolution, self.features)
+        const = self.param("const", nn.initializers.normal(1.0), shape)
+        return jnp.broadcast_to(const.astype(w.dtype)[None], (w.shape[0], *shape))
