@@ -28,8 +28,8 @@ GROUPS = {
 PART_NAMES = (*GROUPS.values(), "inner_mouth", "eye_socket")
 # Standard deviation of a target's weight in people; asymmetries are slight.
 TARGET_FOLDERS = {
-    "head": 0.3, "nose": 0.35, "chin": 0.3, "cheek": 0.35, "ears": 0.35, "eyes": 0.35,
-    "eyebrows": 0.4, "forehead": 0.35, "mouth": 0.35, "neck": 0.25, "asym": 0.15,
+    "head": 0.14, "nose": 0.22, "chin": 0.16, "cheek": 0.2, "ears": 0.22, "eyes": 0.2,
+    "eyebrows": 0.25, "forehead": 0.16, "mouth": 0.2, "neck": 0.15, "asym": 0.09,
 }  # fmt: skip
 SIDES_CORRELATION = 0.9  # between the left and the right weight of a paired target
 COMPONENTS = 80
@@ -154,8 +154,13 @@ def align(points: np.ndarray, goal: np.ndarray, head: np.ndarray) -> np.ndarray:
     return (points - centre) * (spread(goal) / spread(points)) + goal_centre
 
 
-def sample_people(folder: Path, source: Source, head: np.ndarray, count: int = 3000) -> np.ndarray:
-    """Draws adults of varied sex, age, ethnicity, weight and muscle, aligned, [count, n, 3]."""
+def sample_people(
+    folder: Path, source: Source, head: np.ndarray, count: int = 3000
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Draws adults of varied sex, age, ethnicity, weight and muscle, aligned, [count, n, 3].
+
+    Also returns how much each person is of each group, [count] in [0, 1].
+    """
     rng = np.random.default_rng(0)
     macros = {p.name.removesuffix(".target.gz"): p for p in sorted(folder.glob("*.target.gz"))}
     macros = {name: path for name, path in macros.items() if re.search("-(young|old)", name)}
@@ -178,7 +183,8 @@ def sample_people(folder: Path, source: Source, head: np.ndarray, count: int = 3
         else:
             share[:, column] *= races[kind]
     people = source.mesh.points + np.einsum("pm,mnc->pnc", share, deltas)
-    return np.stack([align(person, source.mesh.points, head) for person in people])
+    groups = {"female": 1 - male, "male": male, "young": 1 - old, "old": old, **races}
+    return np.stack([align(person, source.mesh.points, head) for person in people]), groups
 
 
 def target_rows(folder: Path, source: Source) -> tuple[np.ndarray, np.ndarray]:
@@ -234,6 +240,15 @@ def identity_basis(
     return direction[order], float((deviation[order] ** 2).sum() / (deviation**2).sum())
 
 
+def group_means(
+    basis: np.ndarray, people: np.ndarray, groups: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Mean coefficients of the people of each group, weighted by how much they are of it."""
+    flat, deltas = basis.reshape(len(basis), -1), people.reshape(len(people), -1)
+    coefficients = deltas @ flat.T / np.square(flat).sum(1)
+    return np.stack([share @ coefficients / share.sum() for share in groups.values()])
+
+
 def mark_face(points: np.ndarray) -> np.ndarray:
     """True for points on the front of the face: below the hairline, above the jaw's underside."""
     angle = np.abs(np.arctan2(points[:, 0], points[:, 2] - 0.45))
@@ -286,13 +301,15 @@ def build(folder: Path) -> dict[str, np.ndarray]:
         chosen = part == PART_NAMES.index(name)
         hidden[chosen] = head_layout.outside_eye_reach(points[triangles[chosen]])
     head = points[:, 1] > HEAD_DM
-    people = sample_people(folder / "mpfb2/targets/macrodetails", source, head)
+    people, groups = sample_people(folder / "mpfb2/targets/macrodetails", source, head)
     template = people.mean(0)
     template = align(0.5 * (template + template[mirror] * [-1, 1, 1]), points, head)
     rows, sided = target_rows(folder / "mpfb2/targets", source)
     spread = (people - people.mean(0)) / np.sqrt(len(people))
     rows, sided = np.concatenate([rows, spread]), np.r_[sided, np.zeros(len(people), bool)]
-    basis, kept = identity_basis(remove_similarity(rows, template, head), sided, mirror)
+    rows = remove_similarity(rows, template, head)
+    basis, kept = identity_basis(rows, sided, mirror)
+    typical = group_means(basis, rows[-len(people) :] * np.sqrt(len(people)), groups)
     print(f"{len(basis)} components hold {kept:.4f} of the variance")
     paths = sorted((folder / "faceunits01/targets/faceunits").glob("*.target"))
     expression = np.stack([read_target(path, source) for path in paths])
@@ -307,6 +324,8 @@ def build(folder: Path) -> dict[str, np.ndarray]:
         "identity": encode(basis * WORLD_PER_DM),
         "expression": encode(expression * WORLD_PER_DM),
         "step": np.float32(STEP),
+        "group_names": np.array(list(groups)),
+        "group_identity": typical.astype(np.float32),
         "expression_names": np.array([path.stem for path in paths]),
         "part_names": np.array(PART_NAMES),
         "face_points": front,
