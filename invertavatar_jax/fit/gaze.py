@@ -1,0 +1,96 @@
+"""Gaze from the irises: where the ray through an iris meets its eyeball."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from invertavatar_jax.fit.camera import FOCAL
+from invertavatar_jax.fit.landmarks import IRIS_LEFT, IRIS_RIGHT
+from invertavatar_jax.fit.morphable import HeadModel
+
+MOST_RAD = np.deg2rad(40.0)  # eyes turn no further
+OPEN = 0.12  # height of the lids' gap over its width; below it the eye counts as shut
+BOTH_EYES = 0.7  # share of the two eyes' mean in each eye's gaze: eyes move together
+
+
+class Eye(NamedTuple):
+    """Landmarks of one eye: centre of the iris, corners, middles of the lids."""
+
+    iris: int
+    corners: tuple[int, int]
+    lids: tuple[int, int]
+
+
+LEFT = Eye(IRIS_LEFT, (362, 263), (386, 374))
+RIGHT = Eye(IRIS_RIGHT, (33, 133), (159, 145))
+
+
+def eye_opening(points: Float[np.ndarray, "t 478 c"], eye: Eye) -> Float[np.ndarray, " t"]:
+    """Height of the gap between the lids over its width."""
+    length = lambda pair: np.linalg.norm(points[:, pair[0], :2] - points[:, pair[1], :2], axis=-1)
+    return length(eye.lids) / np.maximum(length(eye.corners), 1e-6)
+
+
+def find_gaze(
+    head: HeadModel,
+    identity: Float[np.ndarray, " k"],
+    rotation: Float[np.ndarray, "t 3 3"],
+    translation: Float[np.ndarray, "t 3"],
+    image: Float[np.ndarray, "t 478 2"],
+) -> tuple[Float[np.ndarray, "t 4"], Bool[np.ndarray, "t 2"]]:
+    """Gaze of the left and the right eye (yaw, pitch, radians), and which eyes are open.
+
+    The eyeball's place is corrected by where the eye's corners are seen. Shut eyes take the
+    other eye's gaze; two shut eyes the time's neighbours'.
+
+    Args:
+        image: landmarks in units of the crop's side.
+    """
+    angles, opened = [], []
+    for eye, vertices in ((LEFT, head.eye_left), (RIGHT, head.eye_right)):
+        angles.append(_angles(head, identity, rotation, translation, image, eye, vertices))
+        opened.append(eye_opening(image, eye) > OPEN)
+    return _together(np.stack(angles, 1), np.stack(opened, 1)), np.stack(opened, 1)
+
+
+def _angles(head, identity, rotation, translation, image, eye: Eye, vertices):
+    person = lambda v: head.template[v] + np.tensordot(identity, head.identity[:, v], 1)
+    known = {int(number): row for row, number in enumerate(head.landmark_index)}
+    once = vertices[head.weld[vertices] == vertices]
+    ball = person(once)
+    centre = ball.mean(0)
+    radius = np.linalg.norm(ball - centre, axis=-1).max()
+    rows = [known[number] for number in eye.corners]
+    corners = np.einsum(
+        "lk,lkc->lc", head.landmark_weights[rows], person(head.landmark_vertices[rows])
+    )
+    see = lambda point: _see(point, rotation, translation)
+    offset = image[:, list(eye.corners)].mean(1) - np.mean([see(c)[0] for c in corners], axis=0)
+    pixel, place = see(centre)
+    off = (image[:, eye.iris] - pixel - offset) * place[:, 2:] / FOCAL
+    off = off / np.maximum(radius, np.linalg.norm(off, axis=-1, keepdims=True) / 0.9)
+    towards = -np.sqrt(np.maximum(radius**2 - np.square(off * radius).sum(-1), 0.0)) / radius
+    direction = np.concatenate((off, towards[:, None]), -1)
+    in_head = np.einsum("tji,tj->ti", rotation, direction)
+    yaw = np.arctan2(in_head[:, 0], in_head[:, 2])
+    pitch = np.arcsin(np.clip(in_head[:, 1], -1.0, 1.0))
+    return np.clip(np.stack((yaw, pitch), -1), -MOST_RAD, MOST_RAD)
+
+
+def _see(point, rotation, translation) -> tuple[np.ndarray, np.ndarray]:
+    place = point @ np.swapaxes(rotation, -1, -2) + translation
+    return FOCAL * place[:, :2] / place[:, 2:] + 0.5, place
+
+
+def _together(angles: Float[np.ndarray, "t 2 2"], opened: Bool[np.ndarray, "t 2"]) -> np.ndarray:
+    weight = opened[..., None].astype(float)
+    total = weight.sum(1)
+    common = (angles * weight).sum(1) / np.maximum(total, 1.0)
+    some = np.flatnonzero(opened.any(1))
+    if len(some):
+        time = np.arange(len(angles))
+        common = np.stack([np.interp(time, some, common[some, i]) for i in range(2)], -1)
+    own = np.where(opened[..., None], angles, common[:, None])
+    mixed = BOTH_EYES * common[:, None] + (1 - BOTH_EYES) * own
+    return mixed.reshape(len(angles), 4).astype(np.float32)
