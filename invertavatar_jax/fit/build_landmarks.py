@@ -1,5 +1,7 @@
 """Places MediaPipe's landmarks on the head model."""
 
+import pathlib
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -48,3 +50,20 @@ def _closest_on_edge(point, start, end) -> Float[np.ndarray, " f"]:
     along = end - start
     length = np.maximum((along * along).sum(-1), 1e-20)
     return np.clip(((point - start) * along).sum(-1) / length, 0.0, 1.0)
+
+
+def write_landmarks(
+    path: pathlib.Path,
+    index: Int[np.ndarray, " l"],
+    vertices: Int[np.ndarray, "l 3"],
+    weights: Float[np.ndarray, "l 3"],
+) -> None:
+    """Replaces the landmarks in a head model's file; the rest stays as it is."""
+    with np.load(path) as data:
+        stored = dict(data)
+    stored["landmark_index"] = np.asarray(index, np.uint16)
+    stored["landmark_vertices"] = np.asarray(vertices, np.uint16)
+    stored["landmark_weights"] = np.asarray(weights, np.float32)
+    partial = path.with_suffix(".partial.npz")
+    np.savez_compressed(partial, **stored)
+    partial.replace(path)
