@@ -1,6 +1,6 @@
 """Driving signals: expression, gaze and camera for every frame of a video to be rendered.
 
-A signal comes from a track, from a JSON file of ARKit names, or from the built-in clip.
+A signal comes from a track, from a JSON file of ARKit names, or is built in.
 """
 
 import difflib
@@ -19,7 +19,7 @@ from invertavatar_jax.fit import camera as cameras
 from invertavatar_jax.types import Camera, FaceFit
 
 _SWAY_RAD = (0.30, 0.08)  # yaw, pitch of the demonstration's slow sway
-ORBIT_RAD = (0.35, 0.25)  # yaw, pitch of the orbit; SPEC section 9.7
+_ORBIT_RAD = (0.35, 0.25)  # yaw, pitch of the orbit; SPEC section 9.7
 
 # Keyframes of the built-in clip: seconds and values, eased in between.
 _CLIP_SECONDS = 4.0
@@ -150,6 +150,26 @@ def built_in(names: Sequence[str], front: Camera, frames_per_second: float = 24.
     phase = 2 * np.pi * times / _CLIP_SECONDS
     yaw, pitch = _SWAY_RAD[0] * np.sin(phase), _SWAY_RAD[1] * np.sin(2 * phase)
     return Motion(expression, gaze, orbit(front, yaw, pitch), frames_per_second)
+
+
+def around(expressions: int, front: Camera, count: int, frames_per_second: float = 24.0) -> Motion:
+    """One round of an ellipse of views, with a neutral face that looks ahead.
+
+    Args:
+        expressions: number of the head model's expressions.
+        front: gives distance and focal length of the camera; no leading axis.
+    """
+    phase = 2 * np.pi * np.arange(count) / count
+    yaw, pitch = _ORBIT_RAD[0] * np.sin(phase), _ORBIT_RAD[1] * np.cos(phase)
+    still, gaze = np.zeros((count, expressions), np.float32), np.zeros((count, 4), np.float32)
+    return Motion(still, gaze, orbit(front, yaw, pitch), frames_per_second)
+
+
+def first(moves: Motion, most: int) -> Motion:
+    """At most `most` frames from the beginning."""
+    cut = lambda values: values[:most]
+    camera = Camera(*map(cut, moves.camera))
+    return Motion(cut(moves.expression), cut(moves.gaze_rad), camera, moves.frames_per_second)
 
 
 def _ease(times: np.ndarray, keys: Sequence[tuple[float, float]]) -> np.ndarray:

@@ -54,7 +54,6 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, summary in VERBS.items():
         verb = verbs.add_parser(name, help=summary, description=summary + ".")
-        _module(name).add_arguments(verb)
         verb.add_argument("--seed", type=int, default=0, help="of everything random (0)")
         verb.add_argument(
             "--device",
@@ -63,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
             help="where to compute (auto: the fastest that JAX finds)",
         )
         verb.add_argument("--json", action="store_true", help="print the result as JSON")
+        _module(name).add_arguments(verb)
     return parser
 
 

@@ -9,7 +9,6 @@ from invertavatar_jax.errors import UserError
 
 if TYPE_CHECKING:
     from invertavatar_jax import avatar
-    from invertavatar_jax.types import FaceFit
 
 
 class Loaded(NamedTuple):
@@ -56,15 +55,40 @@ def load_model(args: argparse.Namespace, console: Console) -> Loaded:
         return Loaded(avatar.Model(sizes, arrays), path, tensors.sha256(path), facts)
 
 
-def output_path(text: str, suffix: str) -> Path:
+def output_path(text: str, suffix: str, name: str) -> Path:
     """A name for a file to be written, checked before any work is done.
+
+    Args:
+        name: of the option, for the message.
 
     Raises:
         UserError: another suffix, or a folder.
     """
     path = Path(text)
     if path.suffix.lower() != suffix:
-        raise UserError(f"--out {text}: expected a name that ends in {suffix}.")
+        raise UserError(f"{name} {text}: expected a name that ends in {suffix}.")
     if path.is_dir():
-        raise UserError(f"--out {text} is a folder; give the name of a file to write.")
+        raise UserError(f"{name} {text} is a folder; give the name of a file to write.")
     return path
+
+
+def output_folder(text: str) -> Path:
+    """A folder for results; it is made when there is something to put in.
+
+    Raises:
+        UserError: there is a file of this name.
+    """
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"--out {text} is a file; give the name of a folder.")
+    return path
+
+
+def at_least_one(value: int, name: str) -> None:
+    """Checks a count.
+
+    Raises:
+        UserError: it is below 1.
+    """
+    if value < 1:
+        raise UserError(f"{name} {value}: expected 1 or more.")

@@ -40,7 +40,7 @@ def write_tensors(
         "version": str(VERSION),
         "details": json.dumps(details, allow_nan=False, sort_keys=True),
     }
-    data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata)
+    data = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata)
     with files.replacing(path) as temporary:
         temporary.write_bytes(data)
 

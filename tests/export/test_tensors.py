@@ -11,7 +11,7 @@ from invertavatar_jax.types import Camera, FaceFit
 
 @pytest.fixture
 def written(tmp_path):
-    arrays = {"planes/0": np.arange(12, dtype=np.float32).reshape(3, 4)[:, ::2], "n": np.int32(3)}
+    arrays = {"planes/0": np.arange(12, dtype=np.float32).reshape(3, 4)[:, ::2], "n": np.array(3, np.int32)}
     tensors.write_tensors(tmp_path / "a.avatar", "avatar", arrays, {"preset": "tiny"})
     return tmp_path / "a.avatar", arrays
 
@@ -22,7 +22,7 @@ def test_arrays_and_details_come_back(written):
     assert details == {"preset": "tiny"}
     assert read.keys() == arrays.keys()
     for name, array in arrays.items():
-        np.testing.assert_array_equal(read[name], array)
+        np.testing.assert_array_equal(read[name], array, strict=True)
 
 
 def test_a_truncated_file_is_told_at_every_length(written):

@@ -1,0 +1,155 @@
+"""What the verbs do with people: track them, reconstruct them, film their avatars."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from invertavatar_jax import motion
+from invertavatar_jax.cli.console import Console
+from invertavatar_jax.cli.options import Loaded
+from invertavatar_jax.errors import UserError
+from invertavatar_jax.export import picture, tracks, video
+from invertavatar_jax.types import Camera, FaceFit
+
+if TYPE_CHECKING:
+    from invertavatar_jax.avatar import Avatar
+
+Picture = UInt8[np.ndarray, "h w 3"]
+
+
+def get_track(
+    sources: Sequence[Any], args: argparse.Namespace, console: Console, name: str = "track"
+) -> FaceFit:
+    """Tracks one clip, one folder or some photos of a person; or reads one saved track.
+
+    Raises:
+        UserError: unreadable sources, or no face in them.
+    """
+    if len(sources) == 1 and tracks.is_track(sources[0]):
+        with console.step("read track"):
+            return tracks.read_track(sources[0])
+    if any(tracks.is_track(source) for source in sources):
+        raise UserError("Several sources must all be photos; a track stands alone.")
+    with console.step(name), console.bar(name) as bar:
+        from invertavatar_jax.fit import track
+
+        given = sources[0] if len(sources) == 1 else list(sources)
+        return track.fit(
+            given,
+            face=args.face,
+            allow_truncated=args.allow_truncated,
+            progress=lambda done, total: bar.update(done - bar.n),
+        )
+
+
+def spread(track: FaceFit, most: int) -> list[int]:
+    """At most `most` frames with a face, evenly over the track, the first one included."""
+    seen = np.flatnonzero(track.has_face)
+    count = min(most, len(seen))
+    return [int(i) for i in seen[np.arange(count) * len(seen) // max(count, 1)]]
+
+
+def first_camera(track: FaceFit) -> Camera:
+    """The camera of the first frame that shows a face."""
+    first = int(np.flatnonzero(track.has_face)[0])
+    return Camera(*(np.asarray(values)[first] for values in track.camera))
+
+
+def film(
+    loaded: Loaded, avatar: "Avatar", moves: motion.Motion, console: Console
+) -> Iterator[Picture]:
+    """Renders the avatar frame by frame."""
+    model, count = loaded.model, len(moves.expression)
+    for i in console.each("render", range(count), count):
+        camera = Camera(*(values[i] for values in moves.camera))
+        image = model.render(avatar, moves.expression[i], camera, moves.gaze_rad[i])
+        yield picture.to_uint8(np.asarray(image))
+
+
+def write_films(
+    path: Path, shown: list[Picture], beside: Sequence[Picture] | None, frames_per_second: float
+) -> dict[str, str]:
+    """Writes the avatar's video and, where there is a driver or source, one beside it.
+
+    Args:
+        path: of the side by side video, or of the only one.
+        beside: one picture for every frame, or one for all.
+    """
+    if beside is None:
+        video.write_video(path, shown, frames_per_second)
+        return {"video": str(path)}
+    alone = path.with_name(f"{path.stem}_alone{path.suffix}")
+    height = shown[0].shape[0]
+    left = [picture.resize(image, height) for image in beside]
+    pairs = (picture.side_by_side([left[i % len(left)], image]) for i, image in enumerate(shown))
+    video.write_video(path, pairs, frames_per_second)
+    video.write_video(alone, shown, frames_per_second)
+    return {"video": str(path), "video_alone": str(alone)}
+
+
+def reconstruct(loaded: Loaded, track: FaceFit, which: Sequence[int], console: Console) -> "Avatar":
+    """Folds the chosen frames into an avatar, one by one."""
+    from invertavatar_jax import avatar as avatars
+
+    with console.step("reconstruct"):
+        stream = None
+        seen = avatars.observations(track, which)
+        for observation in console.each("reconstruct", seen, len(seen)):
+            stream = loaded.model.observe(stream, observation)
+        assert stream is not None  # observations raises when there is no face
+        return loaded.model.finish(stream)
+
+
+def describe(
+    loaded: Loaded, track: FaceFit, sources: Sequence[str], which: Sequence[int]
+) -> dict[str, Any]:
+    """What an avatar file says about itself."""
+    from invertavatar_jax import __version__, settings
+    from invertavatar_jax.fit import camera
+
+    sizes = loaded.model.sizes
+    known = [name for name, preset in settings.PRESETS.items() if preset == sizes]
+    return {
+        "program_version": __version__,
+        "preset": known[0] if known else "custom",
+        "weights_sha256": loaded.weights_sha256,
+        "sources": list(sources),
+        "frames": [int(track.frame_index[i]) for i in which],
+        "camera": camera.to_vector(first_camera(track)).tolist(),
+    }
+
+
+def open_avatar(path: str, loaded: Loaded, console: Console) -> tuple["Avatar", Camera]:
+    """Reads an avatar of this model, and the camera that saw its first frame.
+
+    Raises:
+        UserError: no whole avatar file, or one of other weights.
+    """
+    with console.step("read avatar"):
+        from invertavatar_jax.export import avatars
+        from invertavatar_jax.fit import camera
+
+        avatar, details = avatars.read_avatar(path)
+        avatars.check_made_by(details, loaded.weights_sha256, path)
+        return avatar, camera.from_vector(np.asarray(details["camera"], np.float32))
+
+
+def score_sources(
+    loaded: Loaded, avatar: "Avatar", track: FaceFit, which: Sequence[int], console: Console
+) -> dict[str, float | None]:
+    """How well the avatar shows the frames it was made from: psnr_face, psnr_head, l1."""
+    with console.step("score"):
+        from invertavatar_jax.cli import scoring
+
+        side, model = loaded.model.sizes.renderer.image_resolution, loaded.model
+        rows = []
+        for index in which:
+            truth = scoring.truth(track, index, side)
+            seen = truth.seen
+            image = model.render(avatar, seen.expression, seen.camera, seen.gaze_rad)
+            rows.append(scoring.figures(np.asarray(image), truth))
+        return scoring.mean(rows)

@@ -1,0 +1,1 @@
+"""Figures of merit: what a result is worth, beside what cheap methods give."""
