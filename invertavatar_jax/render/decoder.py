@@ -2,13 +2,26 @@
 
 import flax.linen as nn
 import jax
+import numpy as np
 from jaxtyping import Array, Float
 
-from invertavatar_jax.layers import Linear
+from invertavatar_jax.render.blocks import map_points
 from invertavatar_jax.render.composite import softplus
 
 # Colours reach a little beyond [0, 1], so that black and white need no infinite logits.
 COLOUR_MARGIN = 0.001
+
+
+class _Linear(nn.Module):
+    """The weight and bias of layers.Linear, scaled as it uses them, for a function to use."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, fan_in: int) -> tuple[Float[Array, "i o"], Float[Array, " o"]]:
+        weight = self.param("weight", nn.initializers.normal(1.0), (fan_in, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return weight * (1.0 / np.sqrt(fan_in)).astype(np.float32), bias
 
 
 class OSGDecoder(nn.Module):
@@ -27,7 +40,13 @@ class OSGDecoder(nn.Module):
     def __call__(
         self, features: Float[Array, "*n f"]
     ) -> tuple[Float[Array, "*n c"], Float[Array, "*n 1"]]:
-        x = softplus(Linear(self.hidden, name="net_0")(features))
-        x = Linear(1 + self.channels, name="net_2")(x)
-        colour = jax.nn.sigmoid(x[..., 1:]) * (1 + 2 * COLOUR_MARGIN) - COLOUR_MARGIN
-        return colour, x[..., :1]
+        first, first_bias = _Linear(self.hidden, name="net_0")(features.shape[-1])
+        second, second_bias = _Linear(1 + self.channels, name="net_2")(self.hidden)
+
+        def decode(x):
+            x = softplus(x @ first + first_bias) @ second + second_bias
+            colour = jax.nn.sigmoid(x[:, 1:]) * (1 + 2 * COLOUR_MARGIN) - COLOUR_MARGIN
+            return colour, x[:, :1]
+
+        decoded = map_points(decode, features.reshape(-1, features.shape[-1]))
+        return jax.tree.map(lambda x: x.reshape(*features.shape[:-1], -1), decoded)

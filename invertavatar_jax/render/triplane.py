@@ -1,6 +1,7 @@
 """Features of points in space, read from three axis-aligned planes."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,9 +51,7 @@ def sample_padded(
 
     Source: SPEC section 6.
     """
-    grid = project(points, box_warp, axes)
-    values = [_sample_plane(padded, grid[:, plane], plane) for plane in range(len(axes))]
-    return sum(values[1:], values[0]) / len(axes)
+    return _sample(padded, project(points, box_warp, axes), tuple(range(len(axes))))
 
 
 def sample_planes(
@@ -76,91 +75,102 @@ def sample_each_plane(
 ) -> Float[Array, "b p n c"]:
     """As sample_planes, one value per plane instead of their mean."""
     padded, grid = pad_planes(planes), project(points, box_warp, axes)
-    values = [_sample_plane(padded, grid[:, plane], plane) for plane in range(len(axes))]
+    values = [_sample(padded, grid[:, [plane]], (plane,)) for plane in range(len(axes))]
     return jnp.stack(values, 1)
 
 
-def _sample_plane(padded, grid, plane):
-    """Bilinear values of one plane of each batch entry at grid [b, n, 2]."""
+class _Corners(NamedTuple):
+    """Where points lie among texels; p planes, m points of all batch entries."""
+
+    first: Int[Array, "p m"]  # row of the table that holds the upper left texel
+    right: Float[Array, "p m"]  # in [0, 1], towards the texel to the right
+    down: Float[Array, "p m"]  # in [0, 1], towards the texel below
+
+
+def _sample(padded, grid, planes):
+    """Mean over the planes named of their bilinear values at grid [b, p, n, 2]."""
     b, p, g, v, c = padded.shape
     # 0 and h + 1 are the border's centres: everything beyond reads it, with weight one
     column = jnp.clip((grid[..., 0] + 1.0) * (0.5 * (v - 2)) + 0.5, 0.0, v - 1)
     row = jnp.clip((grid[..., 1] + 1.0) * (0.5 * (g - 2)) + 0.5, 0.0, g - 1)
     left = jnp.minimum(jax.lax.stop_gradient(column).astype(jnp.int32), v - 2)
     top = jnp.minimum(jax.lax.stop_gradient(row).astype(jnp.int32), g - 2)
-    start = (jnp.arange(b, dtype=jnp.int32)[:, None] * p + plane) * (g * v)
-    corner = (start + top * v + left).reshape(-1)
-    right = (column - left).reshape(-1, 1)
-    down = (row - top).reshape(-1, 1)
-    values = _interpolate(padded.reshape(b * p * g * v, c), corner, right, down, v)
-    return values.reshape(*grid.shape[:-1], c)
+    table = jnp.arange(b, dtype=jnp.int32)[:, None] * p + jnp.array(planes, jnp.int32)
+    first = (table * (g * v))[..., None] + top * v + left
+    by_plane = lambda x: x.swapaxes(0, 1).reshape(len(planes), -1)
+    corners = _Corners(by_plane(first), by_plane(column - left), by_plane(row - top))
+    values = _interpolate(padded.reshape(b * p * g * v, c), corners, v)
+    return values.reshape(b, -1, c)
 
 
-def _corners(rows, corner, stride):
-    read = lambda offset: rows.at[corner + offset].get(mode="promise_in_bounds")
+def _texels(table, first, stride):
+    read = lambda offset: table.at[first + offset].get(mode="promise_in_bounds")
     return read(0), read(1), read(stride), read(stride + 1)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _interpolate(
-    rows: Float[Array, "r c"],
-    corner: Int[Array, " n"],
-    right: Float[Array, "n 1"],
-    down: Float[Array, "n 1"],
-    stride: int,
-) -> Float[Array, "n c"]:
-    """Bilinear mean of the four texels at corner, + 1, + stride, + stride + 1."""
-    a, b, c, d = _corners(rows, corner, stride)
-    return (a * (1 - right) + b * right) * (1 - down) + (c * (1 - right) + d * right) * down
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _interpolate(table: Float[Array, "r c"], corners: _Corners, stride: int) -> Float[Array, "m c"]:
+    """Mean over planes of bilinear values; `stride` is the table's rows per texel row."""
+    total = 0.0
+    for first, right, down in zip(*corners, strict=True):
+        a, b, c, d = _texels(table, first, stride)
+        right, down = right[:, None], down[:, None]
+        total += (a * (1 - right) + b * right) * (1 - down) + (c * (1 - right) + d * right) * down
+    return total / corners.first.shape[0]
 
 
-def _interpolate_forward(rows, corner, right, down, stride):
-    return _interpolate(rows, corner, right, down, stride), (rows, corner, right, down)
+def _interpolate_forward(table, corners, stride):
+    return _interpolate(table, corners, stride), (table, corners)
 
 
 def _interpolate_backward(stride, saved, grad):
-    rows, corner, right, down = saved
+    table, corners = saved
+    grad = grad / corners.first.shape[0]
+    grad_right, grad_down = [], []
     # the gradient of the position: dead code, and removed, where nobody asks for it
-    a, b, c, d = _corners(rows, corner, stride)
-    along = (b - a) * (1 - down) + (d - c) * down
-    across = (c - a) * (1 - right) + (d - b) * right
-    grad_right = (grad * along).sum(-1, keepdims=True)
-    grad_down = (grad * across).sum(-1, keepdims=True)
-    grad_rows = jax.lax.platform_dependent(
+    for first, right, down in zip(*corners, strict=True):
+        a, b, c, d = _texels(table, first, stride)
+        right, down = right[:, None], down[:, None]
+        grad_right.append((grad * ((b - a) * (1 - down) + (d - c) * down)).sum(-1))
+        grad_down.append((grad * ((c - a) * (1 - right) + (d - b) * right)).sum(-1))
+    grad_table = jax.lax.platform_dependent(
         grad,
-        corner,
-        right,
-        down,
-        cpu=functools.partial(_scatter_in_blocks, rows.shape[0], stride),
-        default=functools.partial(_scatter, jnp.zeros_like(rows), stride),
+        corners,
+        cpu=functools.partial(_scatter_in_blocks, jnp.zeros_like(table), stride),
+        default=functools.partial(_scatter, jnp.zeros_like(table), stride),
     )
-    return grad_rows, None, grad_right, grad_down
+    return grad_table, _Corners(None, jnp.stack(grad_right), jnp.stack(grad_down))
 
 
 _interpolate.defvjp(_interpolate_forward, _interpolate_backward)
 
 
-def _scatter(rows, stride, grad, corner, right, down):
-    """Adds each point's gradient to its four texels."""
-    left_part, right_part = grad * (1 - right), grad * right
-    for offset, part in (
-        (0, left_part * (1 - down)),
-        (1, right_part * (1 - down)),
-        (stride, left_part * down),
-        (stride + 1, right_part * down),
-    ):
-        rows = rows.at[corner + offset].add(part, mode="promise_in_bounds")
-    return rows
+def _scatter(table, stride, grad, corners):
+    """Adds each point's gradient to its texels, on each plane."""
+    for first, right, down in zip(*corners, strict=True):
+        right, down = right[:, None], down[:, None]
+        left_part, right_part = grad * (1 - right), grad * right
+        for offset, part in (
+            (0, left_part * (1 - down)),
+            (1, right_part * (1 - down)),
+            (stride, left_part * down),
+            (stride + 1, right_part * down),
+        ):
+            table = table.at[first + offset].add(part, mode="promise_in_bounds")
+    return table
 
 
-def _scatter_in_blocks(row_count, stride, grad, corner, right, down):
-    """As _scatter, for caches: XLA:CPU writes the four products of a block to memory first.
+def _scatter_in_blocks(table, stride, grad, corners):
+    """As _scatter, with products small enough for a cache.
 
-    With 65,536 points of 32 channels, blocks of 1,024 take a fifth of one call's time.
+    XLA:CPU writes each product of gradient and weight to memory before adding it; with
+    65,536 points of 32 channels, blocks of 1,024 take a fifth of the time.
     """
-    rows = jnp.zeros((row_count, grad.shape[-1]), grad.dtype)
     whole = grad.shape[0] // BLOCK * BLOCK
-    points = (grad, corner, right, down)
-    head = [x[:whole].reshape(-1, BLOCK, *x.shape[1:]) for x in points]
-    rows, _ = jax.lax.scan(lambda rows, x: (_scatter(rows, stride, *x), None), rows, head)
-    return _scatter(rows, stride, *[x[whole:] for x in points])
+    blocks = grad[:whole].reshape(-1, BLOCK, grad.shape[1])
+    split = lambda x: x[:, :whole].reshape(x.shape[0], -1, BLOCK).swapaxes(0, 1)
+    add = lambda table, part: (_scatter(table, stride, *part), None)
+    table, _ = jax.lax.scan(add, table, (blocks, jax.tree.map(split, corners)))
+    if whole == grad.shape[0]:
+        return table
+    return _scatter(table, stride, grad[whole:], jax.tree.map(lambda x: x[:, whole:], corners))
