@@ -80,7 +80,9 @@ def trunk_levels(
 
     Source: paper A.3; SPEC section 9.1.
     """
-    x = Conv(sizes.channels[0], bias=False, name="input_layer_0")(fold_pixels(x, sizes.patch))
+    kernel = 3 if sizes.patch == 1 else 1  # a patch has its neighbourhood in its channels
+    x = fold_pixels(x, sizes.patch)
+    x = Conv(sizes.channels[0], kernel, bias=False, name="input_layer_0")(x)
     x = PReLU(name="input_layer_2")(BatchNorm(batch_statistics, name="input_layer_1")(x))
     stages, entry, unit = [], x, 0
     for features, units in zip(sizes.channels, sizes.units, strict=True):

@@ -94,7 +94,9 @@ class TriplaneEncoder(_Unet):
         for i in (0, 2):
             x = Conv(self.sizes.head_channels, name=f"final_head_{i}")(x)
             x = PReLU(name=f"final_head_{i + 1}")(x)
-        modulation = {state.shape[1]: self._modulate(state) for state in (*states, x)}
+        # the tri-plane network's first block (4) has no place for a modulation
+        deep = [state for state in (*states, x) if state.shape[1] > 4]
+        modulation = {state.shape[1]: self._modulate(state) for state in deep}
         return modulation, self.remembered(states)
 
     def _modulate(self, x: Float[Array, "b r r c"]) -> Float[Array, "2 b r r o"]:
