@@ -6,7 +6,7 @@ Everything here goes to stderr; a verb's result goes to stdout.
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -43,28 +43,36 @@ class Console:
 
     def each(self, name: str, items: Iterable[T], total: int | None = None) -> Iterator[T]:
         """Passes items on under a progress bar, which shows once it takes over two seconds."""
-        from tqdm import tqdm
+        yield from _bar(items, desc=name, total=total)
 
-        bar = tqdm(
-            items,
-            desc=name,
-            total=total,
-            delay=BAR_AFTER_S,
-            leave=False,
-            file=sys.stderr,
-            mininterval=0.2 if sys.stderr.isatty() else 10.0,
-        )
-        yield from bar
+    @contextlib.contextmanager
+    def stages(self) -> Iterator[Callable[[str, int], None]]:
+        """Gives a function to call with a stage's name and how much of it is done."""
+        bars: dict[str, Any] = {}
 
-    def bar(self, name: str, total: int | None = None) -> Any:
-        """A progress bar to be moved by hand: `with console.bar(...) as bar: bar.update(1)`."""
-        from tqdm import tqdm
+        def progress(stage: str, done: int) -> None:
+            if stage not in bars:
+                bars[stage] = _bar(desc=stage)
+            bars[stage].update(done - bars[stage].n)
 
-        return tqdm(desc=name, total=total, delay=BAR_AFTER_S, leave=False, file=sys.stderr)
+        try:
+            yield progress
+        finally:
+            for bar in bars.values():
+                bar.close()
 
     def say(self, text: str) -> None:
         """Prints a line."""
         print(text, file=sys.stderr, flush=True)
+
+
+def _bar(items: Iterable | None = None, **options: Any) -> Any:
+    from tqdm import tqdm
+
+    often = 0.2 if sys.stderr.isatty() else 10.0  # seconds; a log file needs few lines
+    return tqdm(
+        items, delay=BAR_AFTER_S, leave=False, file=sys.stderr, mininterval=often, **options
+    )
 
 
 def table(value: Any, indent: str = "") -> str:

@@ -1,7 +1,6 @@
 """`avatar fit`: a photo, a folder of photos or a video -> a track and how well it fits."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from invertavatar_jax.cli import options
@@ -21,20 +20,21 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Tracks, writes what was asked for, and returns the report."""
     from invertavatar_jax.cli import people
     from invertavatar_jax.export import files, picture, tracks
+    from invertavatar_jax.fit import morphable, overlay
 
     for name, suffix in (("out", ".npz"), ("report", ".json"), ("sheet", ".png")):
         if getattr(args, name):
             options.output_path(getattr(args, name), suffix, f"--{name}")
     device = console.device(args.device)
-    track = people.get_track(args.clip, args, console)
-    report = people.track_report(track, console.seconds["track"]) | {"device": device}
+    track, found = people.make_track(args.clip, args, console)
     if args.out:
         with console.step("write track"):
             tracks.write_track(args.out, track)
     if args.sheet:
         with console.step("draw sheet"):
-            picture.write_png(args.sheet, people.track_sheet(track))
-    report["seconds"] = console.seconds
+            sheet = overlay.contact_sheet(morphable.load_head_model(), track)
+            picture.write_png(args.sheet, sheet)
+    report = {**found, "device": device, "seconds": console.seconds}
     if args.report:
-        files.write_json(Path(args.report), report)
+        files.write_json(args.report, report)
     return report

@@ -33,7 +33,7 @@ def add_face(parser: argparse.ArgumentParser) -> None:
         "--face",
         type=int,
         metavar="N",
-        help="which face to take where there are several, counted from the left (the largest)",
+        help="which face to take where there are several, by size; 0 is the largest (0)",
     )
     parser.add_argument(
         "--allow-truncated", action="store_true", help="use what is readable of a broken video"

@@ -17,6 +17,7 @@ from invertavatar_jax.types import Camera, FaceFit
 
 if TYPE_CHECKING:
     from invertavatar_jax.avatar import Avatar
+    from invertavatar_jax.fit.track import Report
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
@@ -30,20 +31,33 @@ def get_track(
         UserError: unreadable sources, or no face in them.
     """
     if len(sources) == 1 and tracks.is_track(sources[0]):
-        with console.step("read track"):
+        with console.step(f"read {name}"):
             return tracks.read_track(sources[0])
     if any(tracks.is_track(source) for source in sources):
         raise UserError("Several sources must all be photos; a track stands alone.")
-    with console.step(name), console.bar(name) as bar:
+    return make_track(sources, args, console, name)[0]
+
+
+def make_track(
+    sources: Sequence[Any], args: argparse.Namespace, console: Console, name: str = "track"
+) -> tuple[FaceFit, "Report"]:
+    """Tracks a clip, a folder or photos; says what is worth knowing about them.
+
+    Raises:
+        UserError: unreadable sources, or no face in them.
+    """
+    with console.step(name), console.stages() as progress:
         from invertavatar_jax.fit import track
 
-        given = sources[0] if len(sources) == 1 else list(sources)
-        return track.fit(
-            given,
+        found, report = track.fit(
+            sources[0] if len(sources) == 1 else list(sources),
             face=args.face,
             allow_truncated=args.allow_truncated,
-            progress=lambda done, total: bar.update(done - bar.n),
+            progress=progress,
         )
+    for note in report["warnings"]:
+        console.say(f"note: {note}")
+    return found, report
 
 
 def spread(track: FaceFit, most: int) -> list[int]:

@@ -51,11 +51,12 @@ def contact_sheet(
     if not any(len(row) for row in rows):
         raise ValueError("a contact sheet needs at least one picture, got none")
     rows = [[resize(image, tile) for image in row] for row in rows]
-    font = ImageFont.load_default(size=max(11, tile // 14))
+    letters = max(11, tile // 14)  # pixels
+    font = ImageFont.load_default(size=letters)
     columns = max(len(row) for row in rows)
     widths = [max(row[c].shape[1] for row in rows if c < len(row)) for c in range(columns)]
     left = _GAP + max([round(font.getlength(text)) + 2 * _GAP for text in row_labels], default=0)
-    line = round(font.size * 1.4)
+    line = round(letters * 1.4)
     top = _GAP + (line if column_labels else 0)
     xs = left + np.cumsum([0, *(w + _GAP for w in widths)])
     size = (int(xs[-1]), top + len(rows) * (tile + _GAP))
