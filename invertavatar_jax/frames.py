@@ -111,13 +111,14 @@ def make_frames(
         size = f"{image.shape[-2]} x {image.shape[-3]}"
         raise ValueError(f"a frame's image is {size} pixels; expected a square crop")
     vertices, normals = geometry.deform(identity, expression, gaze_rad)
+    photo = _photo(image, matte, side=geometry.sizes.renderer.image_resolution)
     camera = Camera(*(jnp.asarray(x, jnp.float32) for x in camera))
     return api.grow_capacity(
         lambda capacity: _frames(
             geometry.surface,
             geometry.texels,
             (vertices, normals),
-            (image, matte),
+            photo,
             camera,
             sizes=geometry.sizes,
             capacity=capacity,
@@ -193,12 +194,16 @@ def frontal_positions(
     return (2 * position - 1).reshape(*points.shape[:-1], 2)
 
 
+@functools.partial(jax.jit, static_argnames="side")
+def _photo(image: Array, matte: Array, *, side: int) -> tuple[Array, Array]:
+    """Bytes to numbers, at the model's size. Alone, or XLA repeats it in each of its readers."""
+    image = resize_antialias(image.astype(jnp.float32) / 127.5 - 1, (side, side))
+    return image, resize_antialias(matte[..., None].astype(jnp.float32) / 255, (side, side))
+
+
 @functools.partial(jax.jit, static_argnames=("sizes", "capacity"))
 def _frames(surface, texels, mesh, photo, camera, *, sizes: Model, capacity: int):
-    side = sizes.renderer.image_resolution
-    image = photo[0].astype(jnp.float32) / 127.5 - 1
-    image = resize_antialias(image, (side, side))
-    matte = resize_antialias(photo[1][..., None].astype(jnp.float32) / 255, (side, side))
+    image, matte = photo
     vertices, normals = mesh
     drive, drawn_depth, needed = _draw(surface, vertices, camera, sizes, capacity)
     maps = uv.project_to_uv(texels, vertices, normals, camera, image, drawn_depth)

@@ -19,11 +19,14 @@ def project(
         x right and y down in units of the image side, and world units; points at or behind
         the camera (distance <= 0) have no meaningful position, but a finite one.
     """
-    pose = camera.world_from_camera
-    scale = jnp.linalg.norm(pose[..., :3, 2], axis=-1)[..., None, None]
-    away = points - pose[..., None, :3, 3]
-    # the inverse of rotation * scale is its transpose / scale^2; one scale is left in the depth
-    seen = jnp.einsum("...nj,...ji->...ni", away, pose[..., :3, :3]) / scale
-    scaled = jnp.einsum("...nj,...ij->...ni", seen, camera.intrinsics)
-    depth = scaled[..., 2]
-    return scaled[..., :2] / jnp.where(depth > 0, depth, 1.0)[..., None], seen[..., 2]
+    pose, matrix = camera.world_from_camera, camera.intrinsics
+    scale = jnp.linalg.norm(pose[..., :3, 2], axis=-1)
+    # plane by plane and not as products of thin matrices, which are slow on a CPU; the inverse
+    # of rotation * scale is its transpose / scale^2, and one scale is left in the depth
+    away = [points[..., i] - pose[..., i, 3, None] for i in range(3)]
+    turned = [
+        sum(away[j] * (pose[..., j, i] / scale)[..., None] for j in range(3)) for i in range(3)
+    ]
+    scaled = [sum(turned[j] * matrix[..., i, j, None] for j in range(3)) for i in range(3)]
+    depth = jnp.where(scaled[2] > 0, scaled[2], 1.0)
+    return jnp.stack([scaled[0] / depth, scaled[1] / depth], -1), turned[2]

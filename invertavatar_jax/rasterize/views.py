@@ -16,7 +16,10 @@ Mask = Literal["face", "head"]
 
 
 class Head(Protocol):
-    """What is drawn of a head model; the fields are fit.morphable.HeadModel's."""
+    """What is drawn of a head model; the fields are fit.morphable.HeadModel's.
+
+    Triangles run counterclockwise seen from outside.
+    """
 
     @property
     def triangles(self) -> Int[np.ndarray, "f 3"]: ...
@@ -41,16 +44,17 @@ def canonical_raster(
 ) -> Float[Array, "*b r r c"]:
     """Draws (u, v, mask[, z]) of the un-posed head onto a window of plane 0. SPEC section 7.
 
-    Orthographic along z, largest z nearest, no culling; rows grow with +y. All channels are 0
-    where the mask is. Not for use inside jit: see `draw_plane`.
+    Orthographic along z, largest z nearest; rows grow with +y. All channels are 0 where the
+    mask is. Not for use inside jit: see `draw_plane`.
 
     Args:
         window: the part of the plane that is drawn, of settings.Model.raster_window.
         box_warp: side of the tri-plane box in world units.
         mask: which of the head's masks.
         depth: adds a fourth channel, z in world units.
-        released_edges: at the mask's edge u and v shrink and the mask is 1 from sqrt(.5), as
-            in the released data; otherwise u and v are exact and the mask is 1 from .5.
+        released_edges: at the mask's edge u and v shrink and the mask is 1 from sqrt(.5), and
+            triangles are drawn whichever way they turn, as in the released data; otherwise u
+            and v are exact, the mask is 1 from .5, and only what faces the viewer is drawn.
     """
     vertices = jnp.asarray(vertices)
     image = api.grow_capacity(
@@ -86,7 +90,15 @@ def draw_plane(
         ((vertices[..., axis] * (2 / box_warp) + 1) * 128 - low) * (resolution / (high - low))
     )
     pixels = jnp.stack([place(0, left, right), place(1, top, bottom), -vertices[..., 2]], -1)
-    raster, needed = api.draw(pixels, head.triangles, resolution, resolution, capacity=capacity)
+    raster, needed = api.draw(
+        pixels,
+        head.triangles,
+        resolution,
+        resolution,
+        capacity=capacity,
+        # rows that grow with +y mirror the picture, and with it the way triangles turn
+        cull="none" if released_edges else "counterclockwise",
+    )
     u, v, weight = _uv_and_mask(head, mask, raster)
     if released_edges:  # the stored image is multiplied by the mask once more
         u, v, weight = u * weight, v * weight, weight * weight
@@ -132,7 +144,13 @@ def draw_view(
     position, depth = project(camera, vertices)
     pixels = jnp.concatenate([position * resolution, depth[..., None]], -1)
     raster, needed = api.draw(
-        pixels, head.triangles, resolution, resolution, capacity=capacity, perspective=True
+        pixels,
+        head.triangles,
+        resolution,
+        resolution,
+        capacity=capacity,
+        cull="clockwise",
+        perspective=True,
     )
     u, v, weight = _uv_and_mask(head, mask, raster)
     image = jnp.stack([u, v, jnp.ones_like(u)], -1)
