@@ -1,7 +1,7 @@
 """The square crop around a head that EG3D's networks expect, steady over time."""
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from invertavatar_jax.fit.camera import FOCAL, RADIUS
 from invertavatar_jax.fit.landmarks import crop as cut
@@ -11,6 +11,7 @@ from invertavatar_jax.fit.morphable import HeadModel
 FIVE_POINTS = np.array([[33, 133], [263, 362], [4, 4], [61, 61], [291, 291]])
 ANCHOR = np.array([0.0, 0.0, 0.147])  # world; this point of the head is the crop's centre
 SIDES_PER_UNIT = FOCAL / (RADIUS - ANCHOR[2])  # crop sides that one world unit covers there
+LONGEST_GAP = 6  # frames that smoothing reaches across
 SMOOTHING_FRAMES = 3.0  # standard deviation; TRAINING F.2
 
 Points = Float[np.ndarray, "t 478 c"]
@@ -32,7 +33,7 @@ def five_points(head: HeadModel) -> Float[np.ndarray, "5 3"]:
 
 
 def find_crops(
-    head: HeadModel, points: Points, has_face: Bool[np.ndarray, " t"], *, smooth: bool
+    head: HeadModel, points: Points, has_face: Bool[np.ndarray, " t"], *, steady: bool
 ) -> Float[np.ndarray, "t 3 3"]:
     """source_from_crop for unit crops: (0, 0) to (1, 1) maps to the square in source pixels.
 
@@ -45,8 +46,9 @@ def find_crops(
     """
     five = points[:, FIVE_POINTS, :2].mean(2)
     known = np.flatnonzero(has_face)
-    if smooth:
-        five[known] = smooth_runs(five[known], known, five_scale(five[known]))
+    if steady:
+        runs = find_runs(five[known], known)
+        five[known] = smooth(five[known], known, runs, SMOOTHING_FRAMES)
     model = five_points(head) - ANCHOR
     windows = np.zeros((len(points), 3, 3))
     for i in known:
@@ -74,26 +76,32 @@ def weak_perspective(
     return scale, affine[3]
 
 
-def smooth_runs(
-    values: Float[np.ndarray, "n ..."],
-    index: np.ndarray,
-    scale: Float[np.ndarray, " n"],
-    sigma: float = SMOOTHING_FRAMES,
-) -> np.ndarray:
-    """Gaussian means over time, that do not reach across gaps or cuts.
+def find_runs(
+    five: Float[np.ndarray, "n 5 2"], index: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, " n"]:
+    """Numbers the stretches of frames without a cut or a long gap.
 
     Args:
-        index: each value's frame; a gap of more than 2 sigma separates.
-        scale: a move of the mean position by more than this between frames is a cut.
+        index: each frame's place in time; a gap of more than LONGEST_GAP separates.
     """
-    centre = values.reshape(len(values), -1, values.shape[-1]).mean(1)
-    moves = np.linalg.norm(np.diff(centre, axis=0), axis=-1)
-    separate = (np.diff(index) > 2 * sigma + 1) | (moves > scale[1:])
-    run = np.concatenate(([0], np.cumsum(separate)))
+    moves = np.linalg.norm(np.diff(five.mean(1), axis=0), axis=-1)
+    size = five_scale(five)
+    grown = np.abs(np.log(size[1:] / size[:-1]))
+    separate = (np.diff(index) > LONGEST_GAP) | (moves > size[1:]) | (grown > 0.3)
+    return np.concatenate(([0], np.cumsum(separate)))
+
+
+def smooth(
+    values: Float[np.ndarray, "n ..."],
+    index: Int[np.ndarray, " n"],
+    runs: Int[np.ndarray, " n"],
+    sigma: float,
+) -> Float[np.ndarray, "n ..."]:
+    """Gaussian means over time within each run; `sigma` in frames."""
     result = np.empty_like(values)
     for i in range(len(values)):
-        near = np.flatnonzero((run == run[i]) & (np.abs(index - index[i]) <= 4 * sigma))
-        weight = np.exp(-0.5 * ((index[near] - index[i]) / sigma) ** 2)
+        near = slice(max(0, i - int(4 * sigma)), i + int(4 * sigma) + 1)
+        weight = np.exp(-0.5 * ((index[near] - index[i]) / sigma) ** 2) * (runs[near] == runs[i])
         result[i] = np.tensordot(weight / weight.sum(), values[near], axes=1)
     return result
 

@@ -14,6 +14,10 @@ OPEN = 0.12  # height of the lids' gap over its width; below it the eye counts a
 BOTH_EYES = 0.7  # share of the two eyes' mean in each eye's gaze: eyes move together
 
 
+# Gaze at which lids and brows go with the eyes fully: ARKit's eyeLook weights are 1 there.
+FULL_YAW_RAD, FULL_PITCH_RAD = 0.5, 0.4
+
+
 class Eye(NamedTuple):
     """Landmarks of one eye: centre of the iris, corners, middles of the lids."""
 
@@ -38,8 +42,8 @@ def find_gaze(
     rotation: Float[np.ndarray, "t 3 3"],
     translation: Float[np.ndarray, "t 3"],
     image: Float[np.ndarray, "t 478 2"],
-) -> tuple[Float[np.ndarray, "t 4"], Bool[np.ndarray, "t 2"]]:
-    """Gaze of the left and the right eye (yaw, pitch, radians), and which eyes are open.
+) -> Float[np.ndarray, "t 4"]:
+    """Gaze of the left and the right eye: yaw, pitch each, radians.
 
     The eyeball's place is corrected by where the eye's corners are seen. Shut eyes take the
     other eye's gaze; two shut eyes the time's neighbours'.
@@ -51,7 +55,7 @@ def find_gaze(
     for eye, vertices in ((LEFT, head.eye_left), (RIGHT, head.eye_right)):
         angles.append(_angles(head, identity, rotation, translation, image, eye, vertices))
         opened.append(eye_opening(image, eye) > OPEN)
-    return _together(np.stack(angles, 1), np.stack(opened, 1)), np.stack(opened, 1)
+    return _together(np.stack(angles, 1), np.stack(opened, 1))
 
 
 def _angles(head, identity, rotation, translation, image, eye: Eye, vertices):
@@ -94,3 +98,17 @@ def _together(angles: Float[np.ndarray, "t 2 2"], opened: Bool[np.ndarray, "t 2"
     own = np.where(opened[..., None], angles, common[:, None])
     mixed = BOTH_EYES * common[:, None] + (1 - BOTH_EYES) * own
     return mixed.reshape(len(angles), 4).astype(np.float32)
+
+
+def eye_looks(
+    names: tuple[str, ...], gaze_rad: Float[np.ndarray, "t 4"]
+) -> Float[np.ndarray, "t e"]:
+    """Weights of ARKit's eyeLook expressions that go with a gaze; NaN for all others."""
+    result = np.full((len(gaze_rad), len(names)), np.nan, np.float32)
+    for side, column, outwards in (("Left", 0, 1.0), ("Right", 2, -1.0)):
+        out = gaze_rad[:, column] * outwards / FULL_YAW_RAD
+        up = gaze_rad[:, column + 1] / FULL_PITCH_RAD
+        for name, amount in (("Out", out), ("In", -out), ("Up", up), ("Down", -up)):
+            if f"eyeLook{name}{side}" in names:
+                result[:, names.index(f"eyeLook{name}{side}")] = np.clip(amount, 0.0, 1.0)
+    return result

@@ -6,19 +6,16 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypedDict
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from invertavatar_jax.fit import crop, landmarks, pose
+from invertavatar_jax.fit import crop, landmarks
 from invertavatar_jax.fit.camera import intrinsics, invert
-from invertavatar_jax.fit.gaze import find_gaze
 from invertavatar_jax.fit.morphable import HeadModel, load_head_model
+from invertavatar_jax.fit.person import Person, fit_person
 from invertavatar_jax.fit.sources import Given, Source, SourceError, open_source
 from invertavatar_jax.types import Camera, FaceFit
 
-IDENTITY_FRAMES = 16
-BLOCK = 32  # frames that one compiled call fits
 LEAST_FRAME_ERROR = 0.06  # of the distance between the irises: a worse fit shows no face
 
 
@@ -66,10 +63,10 @@ def fit(
     report = progress or (lambda stage, count: None)
     notes: list[str] = []
     seen = _see_all(source, network or landmarks.landmark_network(), face, notes, report)
-    windows = crop.find_crops(head, seen.points, seen.has_face, smooth=source.is_video)
+    windows = crop.find_crops(head, seen.points, seen.has_face, steady=source.is_video)
     found = _fit_known(head, seen, windows, source.is_video)
     result = _assemble(head, source, seen, windows, found, size, report)
-    error = found.error[result.has_face[seen.has_face]]
+    error = found.error_iod[result.has_face[seen.has_face]]
     lost = int(seen.has_face.sum() - result.has_face.sum())
     if lost:
         notes.append(f"{lost} frames show something else where the face was; marked as no face")
@@ -105,68 +102,21 @@ def _see_all(source: Source, network, face, notes: list[str], report) -> _Seen:
     return _Seen(np.stack(points).astype(np.float64), np.array(has_face))
 
 
-class _Found(NamedTuple):
-    """For the frames that have landmarks."""
-
-    identity: Float[np.ndarray, " k"]
-    motion: pose.Motion
-    gaze_rad: Float[np.ndarray, "n 4"]
-    error: Float[np.ndarray, "n l"]  # of each landmark, over the distance between the irises
-
-
-def _fit_known(head: HeadModel, seen: _Seen, windows, is_video: bool) -> _Found:
-    known = seen.has_face
+def _fit_known(head: HeadModel, seen: _Seen, windows, is_video: bool) -> Person:
+    known = np.flatnonzero(seen.has_face)
     side, origin = windows[known, :1, 0][:, None], windows[known, None, :2, 2]
-    image = ((seen.points[known, :, :2] - origin) / side).astype(np.float32)
-    observed = image[:, head.landmark_index]
-    face = pose.face_at_landmarks(head)
-    count = len(observed)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, IDENTITY_FRAMES)).round().astype(int))
-    padded, share = _pad(observed[chosen], IDENTITY_FRAMES)
-    expressions = len(head.expression_names)
-    start = pose.frontal(IDENTITY_FRAMES, expressions)
-    identity, _ = pose.fit_identity(face, start, padded, share)
-    motion, error = _fit_blocks(face, identity, pose.frontal(count, expressions), observed)
-    identity = np.asarray(identity)
-    gaze, _ = find_gaze(head, identity, motion.rotation, motion.translation, image)
-    eyes = image[:, landmarks.IRIS_LEFT] - image[:, landmarks.IRIS_RIGHT]
-    distance = np.linalg.norm(eyes, axis=-1)
-    return _Found(identity, motion, gaze, error / np.maximum(distance, 1e-6)[:, None])
-
-
-def _pad(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Repeats the last entry up to `count`, so that one compiled function fits all lengths."""
-    extra = np.repeat(values[-1:], count - len(values), axis=0)
-    share = (np.arange(count) < len(values)).astype(np.float32)
-    return np.concatenate((values, extra)), share
-
-
-def _fit_blocks(face: pose.Face, identity, start: pose.Motion, observed, pull=None):
-    """Fits all frames, a block at a time; NumPy results."""
-    pull = pose.no_pull(start) if pull is None else pull
-    motions, errors = [], []
-    for first in range(0, len(observed), BLOCK):
-        part = lambda x, first=first: jnp.asarray(
-            _pad(np.asarray(x[first : first + BLOCK]), BLOCK)[0]
-        )
-        begin = pose.Motion(*map(part, start))
-        towards = pose.Pull(
-            pose.Motion(*map(part, pull.goal)), part(pull.pose), part(pull.expression)
-        )
-        motion, error = pose.fit_motion(face, identity, begin, part(observed), towards)
-        used = min(BLOCK, len(observed) - first)
-        motions.append([np.asarray(x)[:used] for x in motion])
-        errors.append(np.asarray(error)[:used])
-    joined = pose.Motion(*(np.concatenate(x) for x in zip(*motions, strict=True)))
-    return joined, np.concatenate(errors)
+    image = (seen.points[known, :, :2] - origin) / side
+    five = seen.points[known][:, crop.FIVE_POINTS, :2].mean(2)
+    runs = crop.find_runs(five, known) if is_video else None
+    return fit_person(head, image.astype(np.float32), known, runs)
 
 
 def _assemble(
-    head: HeadModel, source: Source, seen: _Seen, windows, found: _Found, size: int, report
+    head: HeadModel, source: Source, seen: _Seen, windows, found: Person, size: int, report
 ) -> FaceFit:
     """Cuts crops and mattes in a second pass over the source, and lays everything out."""
     count, known = len(seen.has_face), np.flatnonzero(seen.has_face)
-    good = known[np.median(found.error, axis=1) < LEAST_FRAME_ERROR]
+    good = known[np.median(found.error_iod, axis=1) < LEAST_FRAME_ERROR]
     rows = np.isin(known, good)
     image = np.zeros((count, size, size, 3), np.uint8)
     matte = np.zeros((count, size, size), np.uint8)
