@@ -28,7 +28,7 @@ def project(
         box_warp: side of the box in world units.
     """
     scaled = points * (2.0 / box_warp)
-    return jnp.stack([scaled[..., jnp.array(pair)] for pair in axes], 1)
+    return jnp.stack([jnp.stack([scaled[..., i] for i in pair], -1) for pair in axes], 1)
 
 
 def pad_planes(planes: Float[Array, "b p h w c"]) -> Float[Array, "b p g v c"]:
