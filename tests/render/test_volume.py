@@ -11,6 +11,9 @@ from invertavatar_jax.types import Camera
 
 SETTINGS = Renderer(neural_resolution=6, coarse_samples=6, fine_samples=5, chunk_rays=1000)
 
+RENDER = jax.jit(volume.render, static_argnums=(0, 3), static_argnames="proposal")
+RENDER_RAYS = jax.jit(volume.render_rays, static_argnums=(0, 3), static_argnames="proposal")
+
 
 def decode(features, points):
     """A stand-in for the network: colours from features, density from both."""
@@ -33,27 +36,27 @@ def planes():
 
 
 def test_an_image_has_these_shapes(planes, camera):
-    out = volume.render(decode, planes, camera, SETTINGS)
+    out = jax.eval_shape(lambda *inputs: volume.render(decode, *inputs, SETTINGS), planes, camera)
     assert out.features.shape == (2, 6, 6, 4)
     assert out.depth.shape == out.weight_sum.shape == (2, 6, 6, 1)
 
 
 @pytest.mark.parametrize("proposal", [False, True])
-@pytest.mark.parametrize("chunk", [1, 14, 24])
+@pytest.mark.parametrize("chunk", [1, 14])
 def test_the_size_of_chunks_changes_nothing(planes, camera, chunk, proposal):
     key = jax.random.key(3)
     chunked = dataclasses.replace(SETTINGS, chunk_rays=chunk)
-    draw = lambda settings: volume.render(
-        decode, planes, camera, settings, key=key, proposal=proposal
-    )
+    draw = lambda settings: RENDER(decode, planes, camera, settings, key=key, proposal=proposal)
     for whole, parts in zip(draw(SETTINGS), draw(chunked), strict=True):
         np.testing.assert_allclose(parts, whole, atol=2e-5)
 
 
 def test_chosen_pixels_equal_those_of_the_image(planes, camera):
-    image = volume.render(decode, planes, camera, SETTINGS)
+    image = RENDER(decode, planes, camera, SETTINGS)
     pixels = jnp.array([[0, 35, 7], [13, 5, 30]])
-    some = volume.render_pixels(decode, planes, camera, SETTINGS, pixels)
+    some = jax.jit(volume.render_pixels, static_argnums=(0, 3))(
+        decode, planes, camera, SETTINGS, pixels
+    )
     for whole, part in zip(image, some, strict=True):
         whole = whole.reshape(2, 36, -1)
         expected = jnp.take_along_axis(whole, pixels[..., None], 1)
@@ -61,7 +64,7 @@ def test_chosen_pixels_equal_those_of_the_image(planes, camera):
 
 
 def test_without_a_key_two_images_are_equal_and_with_two_keys_they_differ(planes, camera):
-    draw = lambda key: volume.render(decode, planes, camera, SETTINGS, key=key).features
+    draw = lambda key: RENDER(decode, planes, camera, SETTINGS, key=key).features
     np.testing.assert_array_equal(draw(None), draw(None))
     assert np.abs(draw(jax.random.key(0)) - draw(jax.random.key(1))).max() > 1e-3
 
@@ -72,8 +75,9 @@ def test_merged_samples_equal_sorted_ones(planes, camera):
     limits = rays.ray_limits(camera, SETTINGS.near, SETTINGS.far)
     field = volume.plane_field(decode, planes, SETTINGS.box_warp)
     draws = volume.draw(jax.random.key(0), (2, 36), SETTINGS)
-    out = volume.render_rays(field, cast, limits, SETTINGS, draws)
+    out = jax.jit(lambda draws: volume.render_rays(field, cast, limits, SETTINGS, draws))(draws)
 
+    @jax.jit
     def evaluate(depth):
         points = cast.origins[:, :, None] + depth[..., None] * cast.directions[:, :, None]
         colour, density = field(points.reshape(2, -1, 3))
@@ -101,7 +105,7 @@ def test_even_fog_has_the_opacity_of_its_length(camera, proposal):
     cast = rays.cast_rays(camera, 3)
     settings = dataclasses.replace(SETTINGS, neural_resolution=3)
     limits = (jnp.float32(2.0), jnp.float32(3.0))
-    out = volume.render_rays(fog, cast, limits, settings, proposal=proposal)
+    out = RENDER_RAYS(fog, cast, limits, settings, proposal=proposal)
     # released samples reach from the first to the last, proposal's from the first interval's
     # middle to that of the last but one
     length = 1.0 if not proposal else 1.0 - 0.5 / 5 - 1.5 / 5
@@ -111,6 +115,7 @@ def test_even_fog_has_the_opacity_of_its_length(camera, proposal):
 
 
 def test_an_empty_volume_renders_black_at_the_far_end_with_finite_gradients(planes, camera):
+    @jax.jit
     def empty(shift):
         nothing = lambda f, p: (jax.nn.sigmoid(f[..., :4]), f[..., 4:] * 0 + shift)
         return volume.render(nothing, planes, camera, SETTINGS)
@@ -129,6 +134,7 @@ def test_gradients_equal_differences(planes, camera, proposal):
     settings = dataclasses.replace(SETTINGS, neural_resolution=3, chunk_rays=6)
     weight = np.random.default_rng(1).normal(size=(2, 3, 3, 4))
 
+    @jax.jit
     def total(scale):
         scaled = lambda f, p: (jax.nn.sigmoid(scale * f[..., :4]), f[..., 4:] * 3)
         out = volume.render(scaled, planes, camera, settings, proposal=proposal)
@@ -154,8 +160,9 @@ def test_a_proposal_gets_no_gradient(camera):
         out = volume.render_rays(field, cast, limits, settings, proposal=proposal)
         return out.features.sum()
 
-    assert jax.grad(total)(1.0, True) == 0.0
-    assert jax.grad(total)(1.0, False) != 0.0
+    slope = jax.jit(jax.grad(total), static_argnums=1)
+    assert slope(1.0, True) == 0.0
+    assert slope(1.0, False) != 0.0
 
 
 @pytest.mark.parametrize("count", [10, 2 * blocks.SMALLEST, 2 * blocks.LARGEST, 8209])
