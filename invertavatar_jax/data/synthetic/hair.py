@@ -1,0 +1,321 @@
+"""Hair as strands: where it grows, how it is combed, how it falls around head and shoulders."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from invertavatar_jax.data.synthetic.anatomy import Anatomy
+from invertavatar_jax.data.synthetic.noise import bump, step
+from invertavatar_jax.data.synthetic.person import Person
+
+POINTS = 9  # of a strand
+CENTRE = np.array([0.0, 0.10, -0.02])  # of the skull
+AZIMUTHS, ELEVATIONS = 64, 48
+
+
+class Strands(NamedTuple):
+    """Ribbons in the head's axes, attached to the skin at their roots."""
+
+    points: Float[np.ndarray, "n p 3"]
+    width: Float[np.ndarray, "n p"]
+    colour: Float[np.ndarray, "n 3"]
+    shade: Float[np.ndarray, "n p"]  # share of the light that the neighbours let through
+    root: Int[np.ndarray, " n"]  # the vertex that carries the strand
+
+
+class Style(NamedTuple):
+    """How the hair of the head is cut and combed; lengths in world units (0.4 m)."""
+
+    name: str
+    front: float  # height of the hairline over the forehead
+    temple: float
+    nape: float
+    length: float
+    volume: float  # thickness of the layer over the skull
+    lift: float  # how far roots stand up
+    parting: float  # x where hair divides; beyond the head: combed to one side
+    back: float  # share of combing backwards
+    fringe: float  # length of the hair that falls over the forehead, or 0
+    wave: float
+    curl: float
+    cut: float  # no hair hangs below this height
+    gap: float  # half-width of the face that long hair leaves free
+    strands: int
+
+
+def sample_style(rng: np.random.Generator, person: Person) -> Style:
+    """Draws a haircut; men's are mostly short."""
+    names = ("bald", "buzz", "short", "combed", "curly", "bob", "long", "tied")
+    odds = (0.09, 0.15, 0.30, 0.20, 0.10, 0.05, 0.08, 0.03)
+    if not person.male:
+        odds = (0.01, 0.03, 0.06, 0.06, 0.13, 0.23, 0.33, 0.15)
+    name = str(rng.choice(names, p=odds))
+    u = lambda low, high: float(rng.uniform(low, high))
+    recede = max(0.0, person.age - 0.4) * person.male * u(0, 0.12)
+    length = {"bald": 0.004, "buzz": u(0.006, 0.014), "short": u(0.04, 0.09), "tied": u(0.22, 0.3),
+              "combed": u(0.09, 0.16), "curly": u(0.08, 0.24), "bob": u(0.33, 0.5),
+              "long": u(0.55, 1.0)}[name]  # fmt: skip
+    volume = {"bald": 0.0, "buzz": 0.004, "short": u(0.012, 0.04), "combed": u(0.02, 0.05),
+              "curly": u(0.04, 0.11), "bob": u(0.025, 0.06), "long": u(0.02, 0.055),
+              "tied": u(0.008, 0.02)}[name]  # fmt: skip
+    fringed = name in ("short", "bob", "long") and rng.random() < 0.35
+    return Style(
+        name=name,
+        front=0.195 + recede + float(rng.normal(0, 0.012)),
+        temple=0.11 + 0.5 * recede + u(-0.02, 0.02),
+        nape=u(-0.19, -0.12),
+        length=length,
+        volume=volume,
+        lift={"short": u(0.15, 0.9), "buzz": 0.8, "curly": 1.2}.get(name, u(0.15, 0.5)),
+        parting=float(rng.choice([-0.06, 0.0, 0.06, -0.4, 0.4]) + rng.normal(0, 0.01)),
+        back=1.0 if name == "tied" else u(0.0, 1.0) * (name in ("combed", "short", "long")),
+        fringe=u(0.09, 0.15) if fringed else 0.0,
+        wave=u(0, 1) ** 2 * (name in ("bob", "long", "combed", "curly")),
+        curl=person.curl if name in ("curly", "short", "buzz") else 0.3 * person.curl * u(0, 1),
+        cut={"bob": u(-0.24, -0.12), "long": u(-0.75, -0.3)}.get(name, -0.18),
+        gap=u(0.125, 0.165),
+        strands={"bald": 0, "tied": 2200, "short": 3400, "buzz": 3400}.get(name, 2600),
+    )
+
+
+def hair_depth(position: Float[np.ndarray, "*n 3"], style: Style) -> Float[np.ndarray, "*n"]:
+    """Height above the hairline: hair grows where it is positive. Ears stay free."""
+    x, y, z = np.moveaxis(position, -1, 0)
+    angle = np.abs(np.arctan2(x, z + 0.0375))
+    side = style.nape + 0.10
+    line = np.interp(
+        angle,
+        (0.0, 0.5, 0.85, 1.15, 1.45, 1.62, 2.1, np.pi),
+        (style.front, style.front + 0.012, style.front - 0.02, style.temple, side - 0.01, 0.065,
+         style.nape + 0.02, style.nape),
+    )  # fmt: skip
+    ear = step(np.abs(x) - 0.176, 0.003) * bump(y + 0.0, 0.055) * bump(z + 0.03, 0.05)
+    return y - line - 0.3 * ear
+
+
+def sample_roots(
+    rng: np.random.Generator, weight: Float[np.ndarray, " v"], triangles: np.ndarray,
+    vertices: Float[np.ndarray, "v 3"], count: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Points spread evenly over the part of the surface with weight: [n, 3] and their vertex."""
+    corner = vertices[triangles]
+    area = np.linalg.norm(
+        np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=-1
+    )
+    mass = area * weight[triangles].mean(-1)
+    if mass.sum() <= 0:
+        raise ValueError("no part of the surface has a positive weight for roots")
+    chosen = rng.choice(len(mass), count, p=mass / mass.sum())
+    share = rng.dirichlet([1, 1, 1], count)
+    points = np.einsum("nk,nkc->nc", share, corner[chosen])
+    return points, triangles[chosen, share.argmax(-1)]
+
+
+class Skull(NamedTuple):
+    """How far the head and shoulders reach from CENTRE in each direction."""
+
+    reach: Float[np.ndarray, "e a"]
+
+    def __call__(self, unit: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n"]:
+        row = (np.arcsin(np.clip(unit[..., 1], -1, 1)) / np.pi + 0.5) * ELEVATIONS - 0.5
+        column = (np.arctan2(unit[..., 0], unit[..., 2]) / (2 * np.pi) + 0.5) * AZIMUTHS - 0.5
+        row = np.clip(row, 0, ELEVATIONS - 1.001)
+        r, c = np.floor(row).astype(int), np.floor(column).astype(int)
+        fr, fc = row - r, column - c
+        at = lambda i, j: self.reach[i, j % AZIMUTHS]
+        below = at(r, c) * (1 - fc) + at(r, c + 1) * fc
+        above = at(r + 1, c) * (1 - fc) + at(r + 1, c + 1) * fc
+        return below * (1 - fr) + above * fr
+
+
+class Shoulders(NamedTuple):
+    """The garment as rings, from which the height of its top follows at any place."""
+
+    radius: Float[np.ndarray, "r a"]  # rows downwards, from angle -pi
+    height: Float[np.ndarray, "r a"]
+
+    def __call__(self, place: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+        count = self.radius.shape[1]
+        angle = np.arctan2(place[:, 0], place[:, 2] + 0.05)
+        column = np.round((angle / (2 * np.pi) + 0.5) * count).astype(int) % count
+        radius, height = self.radius[:, column], self.height[:, column]
+        reach = np.hypot(place[:, 0], place[:, 2] + 0.05)
+        row = np.clip((radius < reach).sum(0), 1, len(radius) - 1)
+        at = lambda a, r: np.take_along_axis(a, r[None], 0)[0]
+        wide, narrow = at(radius, row), at(radius, row - 1)
+        share = np.clip((reach - narrow) / np.maximum(wide - narrow, 1e-6), 0, 1)
+        top = at(height, row - 1) + share * (at(height, row) - at(height, row - 1))
+        return np.where(reach < radius[0], -2.0, np.where(reach > radius[-1], -2.0, top))
+
+
+def measure_shoulders(garment: Float[np.ndarray, "v 3"], around: int) -> Shoulders:
+    """Reads the rings off the garment's vertices (wear.garment; its first ring is the lip)."""
+    rings = garment.reshape(-1, around, 3)[1:]
+    radius = np.hypot(rings[..., 0], rings[..., 2] + 0.05)
+    return Shoulders(np.maximum.accumulate(radius, 0), rings[..., 1])
+
+
+def measure_skull(points: Float[np.ndarray, "n 3"]) -> Skull:
+    """Largest distance of the points in each direction, gaps filled from their neighbours."""
+    offset = points - CENTRE
+    radius = np.linalg.norm(offset, axis=-1)
+    unit = offset / radius[:, None]
+    row = ((np.arcsin(unit[:, 1]) / np.pi + 0.5) * ELEVATIONS).astype(int).clip(0, ELEVATIONS - 1)
+    column = ((np.arctan2(unit[:, 0], unit[:, 2]) / (2 * np.pi) + 0.5) * AZIMUTHS).astype(int)
+    reach = np.zeros((ELEVATIONS, AZIMUTHS))
+    np.maximum.at(reach, (row, column % AZIMUTHS), radius)
+    for _ in range(12):
+        near = [np.roll(reach, shift, axis) for shift in (-1, 1) for axis in (0, 1)]
+        known = np.stack([n > 0 for n in near]).sum(0)
+        fill = np.stack(near).sum(0) / np.maximum(known, 1)
+        reach = np.where(reach > 0, reach, fill)
+    soft = sum(np.roll(reach, s, 1) for s in (-1, 0, 1)) / 3
+    padded = np.pad(soft, ((1, 1), (0, 0)), mode="edge")
+    return Skull(np.maximum((padded[:-2] + padded[1:-1] + padded[2:]) / 3, 0.97 * reach))
+
+
+def grow(
+    rng: np.random.Generator, anatomy: Anatomy, person: Person, style: Style,
+    vertices: Float[np.ndarray, "v 3"], shoulders: Shoulders,
+) -> Strands:  # fmt: skip
+    """Lets the hair of the head grow and fall, outside skull, neck and clothes."""
+    head = anatomy.head
+    skin = head.triangles[head.triangle_part == 0]
+    depth = hair_depth(head.template, style)
+    count = style.strands
+    roots, carrier = sample_roots(rng, (depth > 0).astype("f4"), skin, vertices, count)
+    skull = measure_skull(vertices[vertices[:, 1] > -0.24])
+    inner = rng.random(count)  # 0 lies on the skull, 1 is the outermost layer
+    length = style.length * rng.uniform(0.75, 1.05, count)
+    over_forehead = (roots[:, 2] > 0.02) & (np.abs(roots[:, 0]) < 0.13) & (roots[:, 1] > 0.2)
+    fringe = over_forehead & (style.fringe > 0) & (rng.random(count) < 0.85)
+    length = np.where(fringe, style.fringe * rng.uniform(0.8, 1.15, count) + 0.05, length)
+    if style.name in ("short", "combed", "buzz"):  # shorter at the sides
+        length *= np.clip(0.35 + (roots[:, 1] - style.nape) / 0.35, 0.25, 1.0)
+    edge = np.clip(depth[carrier] / 0.05, 0.15, 1.0)
+    points = _fall(rng, style, roots, length, inner, fringe, edge, skull, shoulders)
+    along = np.linspace(0, 1, POINTS)
+    coarse = {"buzz": 0.0024, "short": 0.0036}.get(style.name, 0.0056)
+    width = coarse * rng.uniform(0.5, 1.3, (count, 1)) * (1 - along**2 * 0.8)
+    width *= np.clip(0.3 + depth[carrier] / 0.03, 0.3, 1.0)[:, None]  # finer at the hairline
+    shade = (0.45 + 0.55 * inner[:, None]) * (0.65 + 0.35 * np.minimum(1, along * 3))
+    colour = person.hair * np.exp(rng.normal(0, 0.16, (count, 1)) + rng.normal(0, 0.03, (count, 3)))
+    return Strands(points.astype("f4"), width.astype("f4"), colour.astype("f4"),
+                   shade.astype("f4"), carrier.astype("i4"))  # fmt: skip
+
+
+def _comb(style: Style, place: np.ndarray, fringe: np.ndarray) -> np.ndarray:
+    """The direction hair is combed in at a place, before it is laid along the skull."""
+    side = np.tanh((place[:, 0] - style.parting) / 0.03)
+    down = np.stack([0.9 * side, np.full(len(place), -0.6), np.full(len(place), -0.25)], -1)
+    back = np.stack([0.15 * side, np.full(len(place), -0.15), np.full(len(place), -1.0)], -1)
+    forward = np.stack(
+        [0.35 * np.sign(-style.parting) + 0 * side, 0 * side - 0.3, 0 * side + 1], -1
+    )
+    combed = (1 - style.back) * down + style.back * back
+    if style.name == "tied":
+        combed = np.array([0.0, 0.13, -0.24]) - place
+    return np.where(fringe[:, None], forward, combed)
+
+
+def _fall(rng, style, roots, length, inner, fringe, edge, skull, shoulders) -> np.ndarray:
+    """Steps every strand on from its root: combing, weight, waves, and what is in the way."""
+    count, stride = len(roots), (length / (POINTS - 1))[:, None]
+    points = np.empty((count, POINTS, 3))
+    points[:, 0] = roots
+    radial = roots - CENTRE
+    unit = radial / np.linalg.norm(radial, axis=-1, keepdims=True)
+    jitter = rng.normal(0, 0.14, (count, 3))
+    comb = _comb(style, roots, fringe)
+    comb -= (comb * unit).sum(-1, keepdims=True) * unit
+    comb /= np.linalg.norm(comb, axis=-1, keepdims=True) + 1e-6
+    heading = comb + unit * style.lift + jitter
+    phase = (
+        rng.uniform(0, 2 * np.pi, (count, 1))
+        if style.curl > 0.5
+        else rng.normal(0, 0.5, (count, 1))
+    )
+    layer = 0.004 + style.volume * inner * edge
+    tightness = 0.6 if style.lift < 1 else 0.25
+    for s in range(1, POINTS):
+        heading /= np.linalg.norm(heading, axis=-1, keepdims=True) + 1e-6
+        wave = style.wave * 0.5 * np.sin(phase + s * 1.5) * np.cross(heading, unit)
+        kink = style.curl * rng.normal(0, 0.9, (count, 3))
+        place = points[:, s - 1] + stride * (heading + wave + kink)
+        place = _keep_off(style, place, layer, s, fringe, skull, shoulders)
+        points[:, s] = place
+        heading = place - points[:, s - 1]
+        heading /= np.linalg.norm(heading, axis=-1, keepdims=True) + 1e-6
+        radial = place - CENTRE
+        unit = radial / np.linalg.norm(radial, axis=-1, keepdims=True)
+        comb = _comb(style, place, fringe)
+        comb -= (comb * unit).sum(-1, keepdims=True) * unit
+        comb /= np.linalg.norm(comb, axis=-1, keepdims=True) + 1e-6
+        fallen = np.clip((0.12 - place[:, 1:2]) / 0.12, 0, 1)  # hangs free below the skull's side
+        weight = np.array([0.0, -1.0, 0.0]) * (0.25 + 1.2 * fallen if style.length > 0.2 else 0.12)
+        heading = heading * (1 - 0.5 * fallen) + tightness * comb * (1 - fallen) + weight
+        heading += 0.12 * jitter
+    return points
+
+
+def _keep_off(style, place, layer, step_index, fringe, skull, shoulders) -> np.ndarray:
+    """Pushes points out of the head, away from the face, and above the cut."""
+    face = (place[:, 2] > 0.03) & (place[:, 1] < 0.22) & ~fringe
+    narrow = face & (np.abs(place[:, 0]) < style.gap)
+    outward = np.where(place[:, 0] == 0, 1.0, np.sign(place[:, 0])) * style.gap
+    place[:, 0] = np.where(narrow, outward, place[:, 0])
+    radial = place - CENTRE
+    radius = np.linalg.norm(radial, axis=-1)
+    unit = radial / radius[:, None]
+    floor = skull(unit) + layer * min(1.0, step_index / 2.5)
+    if style.lift < 1:  # combed hair also lies on the head, not above it
+        ceiling = floor + 0.012
+        radius = np.where(place[:, 1] > 0.0, np.minimum(radius, ceiling), radius)
+    place = CENTRE + unit * np.maximum(radius, floor)[:, None]
+    top = shoulders(place) + 0.006 + 0.5 * layer
+    resting = place[:, 1] < top
+    slide = np.where(place[:, 2] > -0.04, 0.03, -0.03)  # down the chest or the back
+    place[:, 2] += resting * slide
+    place[:, 1] = np.where(
+        resting, np.maximum(place[:, 1], shoulders(place) + 0.006 + 0.5 * layer), place[:, 1]
+    )
+    lowest = style.cut + 0.05 * layer / (style.volume + 0.01)
+    place[:, 1] = np.maximum(place[:, 1], np.where(fringe, 0.075, lowest))
+    return place
+
+
+def grow_beard(
+    rng: np.random.Generator, anatomy: Anatomy, person: Person,
+    cover: Float[np.ndarray, " v"], length: float, vertices: Float[np.ndarray, "v 3"],
+) -> Strands:  # fmt: skip
+    """Short strands that hang from the jaw and the upper lip."""
+    head = anatomy.head
+    skin = head.triangles[head.triangle_part == 0]
+    count = 1100
+    roots, carrier = sample_roots(rng, cover, skin, vertices, count)
+    along = np.linspace(0, 1, POINTS)
+    normal = anatomy.normal[carrier]
+    hang = normal * 0.25 + [0.0, -0.9, 0.05] + rng.normal(0, 0.2, (count, 3))
+    hang /= np.linalg.norm(hang, axis=-1, keepdims=True)
+    reach = (length * rng.uniform(0.5, 1.1, (count, 1)))[..., None]
+    points = roots[:, None] + hang[:, None] * along[:, None] * reach
+    width = 0.0028 * rng.uniform(0.7, 1.2, (count, 1)) * (1 - 0.7 * along)
+    shade = (0.5 + 0.5 * along) * rng.uniform(0.6, 1.0, (count, 1))
+    colour = person.hair * np.exp(rng.normal(0.05, 0.2, (count, 1))) * np.ones(3)
+    return Strands(points.astype("f4"), width.astype("f4"), colour.astype("f4"),
+                   shade.astype("f4"), carrier.astype("i4"))  # fmt: skip
+
+
+def beard_cover(position: Float[np.ndarray, "*n 3"], kind: str) -> Float[np.ndarray, "*n"]:
+    """Where a beard of a kind grows: full, goatee, moustache or none."""
+    x, y, z = np.moveaxis(position, -1, 0)
+    wide = np.abs(x)
+    front = step(z - 0.02, 0.02)
+    line = np.interp(wide, (0.0, 0.055, 0.09, 0.13, 0.17), (-0.150, -0.120, -0.105, -0.075, 0.0))
+    jaw = step(line - y, 0.007) * step(y + 0.245 + 0.4 * (0.2 - z).clip(0), 0.012) * front
+    lip = bump(y + 0.098, 0.011) * step(0.06 - wide, 0.005) * step(z - 0.19, 0.01)
+    mouth = np.exp(-((np.square(x / 0.05) + np.square((y + 0.128) / 0.021)) ** 2))
+    goatee = jaw * step(0.065 - wide, 0.01)
+    kinds = {"full": np.maximum(jaw, lip), "goatee": np.maximum(goatee, lip), "moustache": lip}
+    return kinds.get(kind, 0 * jaw) * (1 - mouth)

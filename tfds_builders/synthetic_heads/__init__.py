@@ -1,0 +1,1 @@
+"""Synthetic heads: people whose mesh, camera and expression are known exactly."""
