@@ -1,4 +1,4 @@
-"""Writes shards of synthetic people; see invertavatar_jax/data/shards.py for the format.
+"""Writes shards of synthetic people; see invertavatar_jax/data/synthetic/files.py for the format.
 
 Run: python -m tfds_builders.synthetic_heads --identities 1000 --frames 8 --seed 0 --out DIR
 A clip depends on the seed and its identity number alone. Shards that are there are kept, so
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from invertavatar_jax.data.shards import shard_path, write_shard
+from invertavatar_jax.data.synthetic.files import shard_path, write_shard
 from invertavatar_jax.data.synthetic.scene import open_studio, sample_scene
 
 
