@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from invertavatar_jax import motion, networks, settings, weights
+from invertavatar_jax.cli import main as command_line
 from invertavatar_jax.export import tracks
 from invertavatar_jax.fit import morphable
 from invertavatar_jax.metrics import masks
@@ -55,6 +56,10 @@ def make_weights(model: settings.Model, seed: int):
 @pytest.fixture(scope="session")
 def person(tmp_path_factory):
     """A folder with track.npz (six frames), photo.npz (one) and tiny.safetensors."""
+    # Every verb builds its own model: compiled programs are shared through files.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
     folder = tmp_path_factory.mktemp("person")
     tracks.write_track(folder / "track.npz", make_track(6))
     tracks.write_track(folder / "photo.npz", make_track(1, seed=1))
@@ -63,3 +68,13 @@ def person(tmp_path_factory):
         made = make_weights(model, seed)
         weights.save(folder / f"{name}.safetensors", made, model, {"steps": 0})
     return folder
+
+
+@pytest.fixture(scope="session")
+def avatar_file(person, tmp_path_factory):
+    """The avatar of the made-up track."""
+    path = tmp_path_factory.mktemp("avatar") / "me.avatar"
+    argv = ["reconstruct", person / "track.npz", "--out", path, "--frames", "3"]
+    argv += ["--weights", person / "tiny.safetensors", "--device", "cpu"]
+    assert command_line.main(list(map(str, argv))) == 0
+    return path

@@ -25,16 +25,6 @@ def refuse(capsys, *argv) -> str:
     return said.strip().splitlines()[-1]
 
 
-@pytest.fixture(scope="session")
-def avatar_file(person, tmp_path_factory):
-    """The avatar of the made-up track."""
-    path = tmp_path_factory.mktemp("avatar") / "me.avatar"
-    argv = ["reconstruct", person / "track.npz", "--out", path, "--frames", "3"]
-    argv += ["--weights", person / "tiny.safetensors", "--device", "cpu"]
-    assert command_line.main(list(map(str, argv))) == 0
-    return path
-
-
 def video_frames(path) -> list[np.ndarray]:
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
