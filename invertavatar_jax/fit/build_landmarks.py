@@ -22,7 +22,6 @@ from invertavatar_jax.fit.landmarks import (
     IRIS_LEFT,
     IRIS_RIGHT,
     LandmarkNetwork,
-    follow,
     landmark_network,
 )
 from invertavatar_jax.fit.morphable import HeadModel, load_head_model, vertices
@@ -65,9 +64,8 @@ def sight(head: HeadModel, shards: list[pathlib.Path], network: LandmarkNetwork)
 
 
 def _sight_one(picture, drawn, network) -> Iterator[tuple]:
-    (found,) = follow([np.ascontiguousarray(picture)], network, is_video=False)
-    if found.points is not None:
-        points = found.points[:, :2] / picture.shape[0]
+    for found in network.find(np.ascontiguousarray(picture), 1):
+        points = found[:, :2] / picture.shape[0]
         distance = np.linalg.norm(points[IRIS_LEFT] - points[IRIS_RIGHT])
         yield points[:MESH_LANDMARKS], drawn.astype(np.float32), distance
 
@@ -87,9 +85,10 @@ def place_landmarks(
     skin = skin[head.face_mask[skin].max(1) > 0]
     candidates = np.unique(head.weld[skin])
     few = np.linspace(0, len(seen.person) - 1, FIRST_FRAMES).astype(int)
+    coarse = seen.vertex[few][:, candidates]
     corners, weights = [], []
     for landmark in range(MESH_LANDMARKS):
-        cost = _cost(seen, landmark, seen.vertex[few][:, candidates], few)
+        cost = _cost(seen, landmark, coarse, few)
         first = head.template[candidates[cost.argmin()]]
         near = np.linalg.norm(head.template[candidates] - first, axis=-1).argsort()[:NEIGHBOURS]
         best = candidates[near][_cost(seen, landmark, seen.vertex[:, candidates[near]]).argmin()]
