@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from invertavatar_jax.ops.grid_sample import grid_sample
 from invertavatar_jax.ops.resize import resize_antialias
+from invertavatar_jax.rasterize.draw import draw
 
 # Windows and rows are given in texels of a plane of this side, whatever the plane's own is.
 UNIT = 256
@@ -113,18 +113,18 @@ def compose(
     mouth = fill_mouth(alpha)
     upper = mouth.at[:, : round(mouth_row * side / UNIT)].set(0.0)
     upper_alpha = jnp.clip(alpha + upper, 0.0, 1.0)
+    drawn = draw(list(textures), raster[..., :2])
     conditions = []
-    for texture, behind in zip(textures, static, strict=True):
+    for texture, feature, behind in zip(textures, drawn, static, strict=True):
         size, channels = texture.shape[1:3], texture.shape[3]
         if behind.shape[3] not in (channels, 3 * channels):
             raise ValueError(
                 f"got a static map of {behind.shape[3]} channels for a texture of {channels}, "
                 f"expected {channels} or {3 * channels}"
             )
-        drawn = resize_antialias(grid_sample(texture, raster[..., :2]), size)
         behind = resize_antialias(crop(behind[..., :channels], window), size)
         on = resize_antialias(alpha, size)
-        blended = drawn * on + behind * (1.0 - on)
+        blended = feature * on + behind * (1.0 - on)
         conditions.append(jnp.concatenate([blended, resize_antialias(upper_alpha, size)], -1))
     return Composed(conditions, jnp.clip(alpha + mouth, 0.0, 1.0), mouth)
 

@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from invertavatar_jax.ops.grid_sample import grid_sample
+from invertavatar_jax.ops.resize import resize_antialias
 from invertavatar_jax.rasterize import blend
+from invertavatar_jax.rasterize.draw import draw, draw_matrix
 
 FILL = jax.jit(blend.fill_mouth)
 WHOLE = (0, 256, 0, 256)
@@ -67,6 +70,20 @@ def scene(mask_value, channels=3, side=16):
     u, v = np.meshgrid(centres, centres)
     raster = np.stack([u, v, np.full_like(u, mask_value)], -1)[None]
     return texture, static, jnp.asarray(raster, jnp.float32)
+
+
+@pytest.mark.parametrize(("side", "raster"), [(2, 7), (4, 16), (8, 20), (9, 9)])
+def test_drawing_by_matrix_equals_sampling_and_shrinking(side, raster):
+    generator = np.random.default_rng(0)
+    texture = jnp.asarray(generator.normal(size=(2, side, side, 3)), jnp.float32)
+    grid = jnp.asarray(generator.uniform(-1.5, 1.5, (2, raster, raster, 2)), jnp.float32)
+    expected = resize_antialias(grid_sample(texture, grid), (side, side))
+    np.testing.assert_allclose(draw([texture], grid)[0], expected, atol=2e-6)
+
+
+def test_a_drawing_inside_the_texture_keeps_the_sum_of_weights():
+    grid = jnp.asarray(np.random.default_rng(1).uniform(-0.8, 0.8, (1, 16, 16, 2)), jnp.float32)
+    np.testing.assert_allclose(draw_matrix(grid, 8).sum(-1), 1.0, atol=1e-6)
 
 
 def test_without_a_mesh_the_static_plane_shows():
