@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+_CACHED_PIXELS = 4096
 
 
 def _forward(x, weight, stride, padding):
@@ -66,13 +67,27 @@ def _weight_gradient(x, grad, k, stride, padding):
         )
 
     def transposed(x, grad):
-        taps = correlate(x.transpose(3, 1, 2, 0), grad.transpose(1, 2, 0, 3), _DIMENSIONS)
-        return taps.transpose(1, 2, 0, 3)
+        pieces = [
+            correlate(some.transpose(3, 1, 2, 0), of.transpose(1, 2, 0, 3), _DIMENSIONS)
+            for some, of in _pieces(x, grad)
+        ]
+        return sum(pieces).transpose(1, 2, 0, 3)
 
     # Other platforms' compilers know the gradient by its order of dimensions.
     in_place = lambda x, grad: correlate(x, grad, ("CHWN", "IHWO", "HWNC"))
     taps = lax.platform_dependent(x, grad, cpu=transposed, default=in_place)
     return taps[:k, :k]  # rows and columns that the stride never reached give more
+
+
+def _pieces(x, grad):
+    """Splits the batch so that a piece stays in a core's cache: half the time, measured.
+
+    Gradients of few channels fit as they are, and are slower in pieces.
+    """
+    samples, rows, columns, channels = grad.shape
+    count = max(1, _CACHED_PIXELS // (rows * columns)) if channels >= 32 else samples
+    for i in range(0, samples, count):
+        yield x[i : i + count], grad[i : i + count]
 
 
 conv2d.defvjp(_forward_rule, _backward_rule)

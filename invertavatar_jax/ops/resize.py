@@ -86,6 +86,3 @@ def pixel_shuffle(x: Float[Array, "*b h w c"], factor: int) -> Float[Array, "*b 
     n = len(batch)
     order = (*range(n), n, n + 3, n + 1, n + 4, n + 2)
     return cells.transpose(order).reshape(*batch, h * factor, w * factor, o)
-
-
-resize = resize_antialias  # the usual one
