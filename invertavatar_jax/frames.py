@@ -24,20 +24,11 @@ BACKGROUND_MARGIN = 1 / 24
 BACKGROUND_MATTE = 0.1
 
 
-class Surface(NamedTuple):
-    """What is drawn of a head model, on the device; see views.Head."""
-
-    triangles: Int[Array, "f 3"]
-    uv: Float[Array, "v 2"]
-    face_mask: Float[Array, " v"]
-    head_mask: Float[Array, " v"]
-
-
 class Geometry(NamedTuple):
     """A head model, prepared for one model's sizes: made once by `geometry`."""
 
     sizes: Model
-    surface: Surface
+    surface: views.Surface
     texels: uv.Texels
     # identity [b k], expression [b e], gaze [b 4] -> vertices and normals [b v 3]; compiled
     deform: Callable[[Any, Any, Any], tuple[Array, Array]]
@@ -69,9 +60,8 @@ def geometry(head: morphable.HeadModel, sizes: Model) -> Geometry:
 
     mask = head.head_mask if _mask(sizes) == "head" else head.face_mask
     texels = uv.make_texels(head.triangles, mask, views.draw_layout(head, sizes.uv_resolution))
-    surface = Surface(head.triangles, head.uv, head.face_mask, head.head_mask)
-    on_device = jax.tree.map(jnp.asarray, (surface, texels))
-    return Geometry(sizes, *on_device, jax.jit(deform))
+    texels = jax.tree.map(jnp.asarray, texels)
+    return Geometry(sizes, views.surface(head), texels, jax.jit(deform))
 
 
 def make_frame(geometry: Geometry, seen: Seen) -> tuple[Frame, Float[Array, "1 h w 3"]]:
@@ -221,7 +211,11 @@ def _drives(surface, vertices, camera, *, sizes: Model, capacity: int):
 
 
 def _draw(
-    surface: Surface, vertices: Float[Array, "b v 3"], camera: Camera, sizes: Model, capacity: int
+    surface: views.Surface,
+    vertices: Float[Array, "b v 3"],
+    camera: Camera,
+    sizes: Model,
+    capacity: int,
 ) -> tuple[Drive, Float[Array, "b h w"] | None, Int[Array, ""]]:
     """The rasters of a Drive, the depth that the camera sees, and the capacity needed.
 
@@ -242,7 +236,7 @@ def _draw(
         )
         return Drive(camera, raster[..., :3]), None, needed
     box, box_needed = plane(side, views.WHOLE_BOX, released_edges=False)
-    view, drawn, view_needed = views.draw_view(
+    (view, drawn), view_needed = views.draw_view(
         surface, vertices, camera, side, capacity=capacity, mask=mask
     )
     needed = jnp.maximum(box_needed, view_needed)

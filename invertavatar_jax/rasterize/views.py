@@ -1,7 +1,9 @@
 """A head drawn two ways: onto the frontal plane for the networks, and as the camera sees it."""
 
-from typing import Literal, Protocol
+import functools
+from typing import Literal, NamedTuple, Protocol
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -31,6 +33,20 @@ class Head(Protocol):
     def head_mask(self) -> Float[np.ndarray, " v"]: ...
 
 
+class Surface(NamedTuple):
+    """A Head as a pytree of arrays, for functions inside jit."""
+
+    triangles: Int[Array, "f 3"]
+    uv: Float[Array, "v 2"]
+    face_mask: Float[Array, " v"]
+    head_mask: Float[Array, " v"]
+
+
+def surface(head: Head) -> Surface:
+    """The drawn part of a head model, on the device."""
+    return Surface(*map(jnp.asarray, (head.triangles, head.uv, head.face_mask, head.head_mask)))
+
+
 def canonical_raster(
     head: Head,
     vertices: Float[Array, "*b v 3"],
@@ -57,24 +73,24 @@ def canonical_raster(
             and v are exact, the mask is 1 from .5, and only what faces the viewer is drawn.
     """
     vertices = jnp.asarray(vertices)
+    run = functools.partial(
+        _draw_plane_jit,
+        surface(head),
+        vertices,
+        resolution,
+        window,
+        box_warp=box_warp,
+        mask=mask,
+        released_edges=released_edges,
+    )
     image = api.grow_capacity(
-        lambda capacity: draw_plane(
-            head,
-            vertices,
-            resolution,
-            window,
-            capacity=capacity,
-            box_warp=box_warp,
-            mask=mask,
-            released_edges=released_edges,
-        ),
-        first_capacity(head, vertices, resolution),
+        lambda capacity: run(capacity=capacity), first_capacity(head, vertices, resolution)
     )
     return image if depth else image[..., :3]
 
 
 def draw_plane(
-    head: Head,
+    head: Surface,
     vertices: Float[Array, "*b v 3"],
     resolution: int,
     window: Window,
@@ -123,23 +139,21 @@ def camera_raster(
         whole head, whose depth is the distance along the camera's axis in world units.
     """
     vertices, camera = jnp.asarray(vertices), Camera(*map(jnp.asarray, camera))
+    run = functools.partial(_draw_view_jit, surface(head), vertices, camera, resolution, mask=mask)
     return api.grow_capacity(
-        lambda capacity: _with_needed(
-            draw_view(head, vertices, camera, resolution, capacity=capacity, mask=mask)
-        ),
-        first_capacity(head, vertices, resolution),
+        lambda capacity: run(capacity=capacity), first_capacity(head, vertices, resolution)
     )
 
 
 def draw_view(
-    head: Head,
+    head: Surface,
     vertices: Float[Array, "*b v 3"],
     camera: Camera,
     resolution: int,
     *,
     capacity: int,
     mask: Mask,
-) -> tuple[Float[Array, "*b h w 3"], api.Raster, Int[Array, ""]]:
+) -> tuple[tuple[Float[Array, "*b h w 3"], api.Raster], Int[Array, ""]]:
     """As `camera_raster`, for use inside jit; and the capacity needed."""
     position, depth = project(camera, vertices)
     pixels = jnp.concatenate([position * resolution, depth[..., None]], -1)
@@ -154,7 +168,12 @@ def draw_view(
     )
     u, v, weight = _uv_and_mask(head, mask, raster)
     image = jnp.stack([u, v, jnp.ones_like(u)], -1)
-    return jnp.where((weight >= 0.5)[..., None], image, 0.0), raster, needed
+    return (jnp.where((weight >= 0.5)[..., None], image, 0.0), raster), needed
+
+
+_SHAPES = ("resolution", "window", "capacity", "box_warp", "mask", "released_edges")
+_draw_plane_jit = jax.jit(draw_plane, static_argnames=_SHAPES)
+_draw_view_jit = jax.jit(draw_view, static_argnames=("resolution", "capacity", "mask"))
 
 
 def draw_layout(head: Head, resolution: int) -> api.Raster:
@@ -163,22 +182,17 @@ def draw_layout(head: Head, resolution: int) -> api.Raster:
     return api.rasterize(flat.astype(np.float32), head.triangles, resolution, resolution)
 
 
-def first_capacity(head: Head, vertices: Float[Array, "*b v 3"], resolution: int) -> int:
+def first_capacity(head: Head | Surface, vertices: Float[Array, "*b v 3"], resolution: int) -> int:
     """The list length to try first for these vertices."""
     views = vertices[..., 0, 0].size
     return api.first_capacity(views, len(head.triangles), resolution, resolution)
 
 
-def _uv_and_mask(head: Head, mask: Mask, raster: api.Raster) -> tuple[Array, Array, Array]:
+def _uv_and_mask(head: Surface, mask: Mask, raster: api.Raster) -> tuple[Array, Array, Array]:
     """u and v in [-1, 1] and the mask's weight in [0, 1], 0 where nothing is drawn."""
     if mask not in ("face", "head"):
         raise ValueError(f"mask is {mask!r}: expected face or head")
     weight = head.face_mask if mask == "face" else head.head_mask
-    values = jnp.concatenate([2 * jnp.asarray(head.uv) - 1, jnp.asarray(weight)[:, None]], -1)
+    values = jnp.concatenate([2 * head.uv - 1, weight[:, None]], -1)
     image = api.interpolate(values, head.triangles, raster)
     return image[..., 0], image[..., 1], image[..., 2]
-
-
-def _with_needed(result: tuple) -> tuple:
-    *values, needed = result
-    return tuple(values), needed

@@ -63,11 +63,12 @@ def test_ids_and_depths_are_the_float64_loops(keys, cull, seed):
 def test_the_nearest_wins_whatever_the_sign_of_z(keys):
     corners = np.float32([[-99, -99], [999, -99], [-99, 999]])
     layers = np.float32([2.0, -1.0, 1e-30, -1e-30, -2.5, 0.0, 3e30, -0.0])
-    for kept in range(2, len(layers) + 1):
-        z = layers[:kept]
-        flat = np.broadcast_to(corners, (kept, 3, 2))
-        vertices = np.concatenate([flat, np.broadcast_to(z[:, None, None], (kept, 3, 1))], -1)
-        triangles = np.arange(3 * kept).reshape(kept, 3)
+    count = len(layers)
+    triangles = np.arange(3 * count).reshape(count, 3)
+    flat = np.broadcast_to(corners, (count, 3, 2))
+    for kept in range(2, count + 1):
+        z = np.where(np.arange(count) < kept, layers, np.float32(1e38))
+        vertices = np.concatenate([flat, np.broadcast_to(z[:, None, None], (count, 3, 1))], -1)
         got = api.rasterize(vertices.reshape(-1, 3), triangles, 4, 4, keys=keys)
         assert np.all(np.asarray(got.triangle) == np.argmin(z))
 
