@@ -49,7 +49,9 @@ def aggregate(
     grows by one state per frame and not by all of a step's gates.
     """
     step = lambda memory, frame: (update(gates, memory, frame), None)
-    return jax.lax.scan(jax.checkpoint(step) if remat else step, memory, frames)[0]
+    if remat and frames.shape[0] > 1:
+        step = jax.checkpoint(step)
+    return jax.lax.scan(step, memory, frames)[0]
 
 
 class _Gate(nn.Module):
