@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from invertavatar_jax.networks import Networks
 from invertavatar_jax.ops.grid_sample import grid_sample
-from invertavatar_jax.ops.resize import resize
+from invertavatar_jax.ops.resize import resize_antialias
 from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.rasterize import blend
 from invertavatar_jax.render import colours as guides
@@ -119,7 +119,7 @@ def render(
         guide = guides.make_guide(_mean(seen.texture), _mean(seen.frontal), drive.box_raster)
     decode = _decoder(nets, part(weights, "decoder"), model, guide)
     settings = model.renderer
-    out = volume.render(decode, planes, drive.camera, settings, key=key)
+    out = volume.render(decode, planes, drive.camera, settings, key=key, proposal=settings.proposal)
     raw = out.features[..., :3]
     upsampler = part(weights, "superresolution")
     if guide is None:
@@ -153,8 +153,8 @@ def _skip(model, guide, texture, drive, depth, keep) -> guides.Skip:
     """Colours at the output's pixels: through the mesh, and through the rendered depth."""
     side = model.renderer.image_resolution
     view = guides.unmultiply(grid_sample(texture, drive.view[..., :2]) * drive.view[..., 2:])
-    origins, directions = rays.cast_rays(drive.camera, side)
-    far = resize(jax.lax.stop_gradient(depth), (side, side))
+    origins, directions = rays.cast_rays(drive.camera, side)  # [b, side * side, 3]
+    far = resize_antialias(jax.lax.stop_gradient(depth), (side, side))
     points = origins + far.reshape(*origins.shape[:-1], 1) * directions
     through, _ = guides.sample_guide(guide, points, model.renderer.box_warp)
     through = through.reshape(*view.shape)

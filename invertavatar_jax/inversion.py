@@ -136,6 +136,6 @@ def finish(nets: Networks, weights: Weights, memory: Memory) -> Features:
     static = nets.static.apply(
         part(part(part(weights, "generator"), "backbone"), "synthesis"),
         memory.w_plus,
-        refinement.modulation,
+        modulation=refinement.modulation,
     )
     return Features(textures, static)

@@ -47,6 +47,7 @@ class Renderer:
     # departure: 0 is the released network; n > 0 computes at the neural resolution and folds
     # n x n pixels of the output into channels, which costs a laptop 1/n^2 of the time
     superresolution_fold: int = 0
+    proposal: bool = False  # departure: coarse samples only place the fine ones
     chunk_rays: int = 512  # bounds memory; the result does not depend on it
 
 
@@ -121,19 +122,21 @@ PRESETS = {
         renderer=Renderer(
             neural_resolution=64,
             image_resolution=256,
-            coarse_samples=12,
+            coarse_samples=8,
             fine_samples=12,
+            proposal=True,
             near=-0.4,
             far=0.4,
             box_warp=0.8,
             superresolution_channels=(64, 64),
             superresolution_fold=4,
+            chunk_rays=32768,
         ),
-        raster_resolution=160,
+        raster_resolution=80,
         raster_window=(40, 200, 48, 208),
         mouth_row=87,
         latent_input=128,
-        latent_trunk=Trunk(channels=(32, 48, 64, 96), units=(1, 1, 1, 1), patch=2),
+        latent_trunk=Trunk(channels=(32, 48, 64, 80), units=(1, 1, 1, 1), patch=2),
         texture_trunk=_SMALL_TRUNK,
         triplane_trunk=_SMALL_TRUNK,
         texture_decoder=_SMALL_DECODER,
@@ -150,6 +153,7 @@ PRESETS = {
             image_resolution=32,
             coarse_samples=6,
             fine_samples=6,
+            proposal=True,
             near=-0.4,
             far=0.4,
             box_warp=0.8,

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from invertavatar_jax import layers
 from invertavatar_jax.ops.grid_sample import grid_sample
-from invertavatar_jax.ops.resize import resize
+from invertavatar_jax.ops.resize import resize_antialias
 
 EMPTY = 1e-4  # weights below this hold no colour
 
@@ -150,7 +150,7 @@ class FoldedSuperResolution(nn.Module):
         width, last = self.channels
         inputs = [features, alpha, fold(skip.view, self.factor), fold(skip.guide, self.factor)]
         act = lambda x: jax.nn.leaky_relu(x, 0.2)
-        x = layers.Conv(width, name="conv_in")(jnp.concatenate(inputs, -1))
+        x = layers.Conv(width, 1, name="conv_in")(jnp.concatenate(inputs, -1))
         for i in range(2):
             y = layers.Conv(width, name=f"res{i}_conv0")(act(x))
             x = x + layers.Conv(width, name=f"res{i}_conv1")(act(y)) * 0.5
@@ -158,7 +158,7 @@ class FoldedSuperResolution(nn.Module):
         out = layers.Conv(6 * self.factor**2, 1, name="head")(act(x)) * 0.3
         out = unfold(out, self.factor)
         low = jnp.concatenate([0.5 * (features[..., :3] + 1), alpha], -1)
-        low = resize(low, size)
+        low = resize_antialias(low, size)
         alpha = soft_clip(low[..., 3:] + out[..., 3:4])
         through = lambda colour, logit: colour[..., 3:] * jax.nn.sigmoid(3 * logit)
         by_guide = through(skip.guide, out[..., 4:5])

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from invertavatar_jax.ops.resize import resize
+from invertavatar_jax.ops.resize import resize_antialias
 
 
 def weighted_l1(
@@ -32,5 +32,5 @@ def gradient_l1(
             total = total + jnp.abs(got - wanted).mean()
         if scale + 1 < scales:
             half = (image.shape[1] // 2, image.shape[2] // 2)
-            image, target = resize(image, half), resize(target, half)
+            image, target = resize_antialias(image, half), resize_antialias(target, half)
     return total / scales

@@ -18,7 +18,7 @@ from invertavatar_jax.fit import morphable
 from invertavatar_jax.pure import Weights
 from invertavatar_jax.train.checkpoint import Checkpoints
 from invertavatar_jax.train.config import Training
-from invertavatar_jax.train.examples import make_preparer
+from invertavatar_jax.train.examples import Example, make_preparer
 from invertavatar_jax.train.state import TrainState, make_state, shipped
 from invertavatar_jax.train.step import make_optimizer, make_train_step
 from invertavatar_jax.train.supervised import supervised_loss
@@ -27,22 +27,21 @@ LOG_EVERY = 10
 
 
 def make_loss(training: Training) -> Callable[..., Any]:
-    """The stage's loss: params, buffers, batch, key, step -> loss, metrics."""
+    """The stage's loss: params, buffers, example, key -> loss, metrics."""
     model = settings.preset(training.preset)
-    prepare = make_preparer(morphable.load_head_model(), model)
-    loss = functools.partial(supervised_loss, networks.build(model), model, training.losses)
-    return lambda params, buffers, batch, key, step: loss(params, buffers, prepare(batch), key)
+    return functools.partial(supervised_loss, networks.build(model), model, training.losses)
 
 
-def make_validation(training: Training, count: int = 4) -> Callable[[TrainState], dict]:
+def make_validation(
+    training: Training, prepare: Callable[..., Example], count: int = 4
+) -> Callable[[TrainState], dict[str, float]]:
     """The loss's metrics on identities that were held out, with nothing random."""
     source = shards.Shards(training.data, slice(-training.held_out, None))
     how = shards.Picking(training.sources, training.targets, 0.0, 0.0)
     data = shards.pipeline(source, how, training.batch_size, seed=1)
-    batches = [next(data) for _ in range(count)]
-    loss = make_loss(training)
-    key = jax.random.key(0)
-    measure = jax.jit(lambda state, batch: loss(state.average, state.buffers, batch, key, 0)[1])
+    batches = [prepare(next(data)) for _ in range(count)]
+    loss, key = make_loss(training), jax.random.key(0)
+    measure = jax.jit(lambda state, example: loss(state.average, state.buffers, example, key)[1])
 
     def validate(state: TrainState) -> dict[str, float]:
         rows = [jax.device_get(measure(state, batch)) for batch in batches]
@@ -84,7 +83,8 @@ def train(
     key_init, key = jax.random.split(jax.random.key(training.seed))
     state = make_state(start_from or networks.init(model, key_init), optimizer)
     step_fn = make_train_step(make_loss(training), optimizer, training.average_decay)
-    validate = make_validation(training)
+    prepare = make_preparer(morphable.load_head_model(), model)
+    validate = make_validation(training, prepare)
     with Checkpoints(out / "checkpoints") as checkpoints:
         if (restored := checkpoints.restore(state)) is not None:
             state, position = restored
@@ -92,7 +92,7 @@ def train(
         log = Log(out / "log.jsonl", training.total_steps, int(state.step), progress)
         deadline = time.monotonic() + 60 * minutes
         for step in range(int(state.step), training.total_steps):
-            state, metrics = step_fn(state, next(data), key)
+            state, metrics = step_fn(state, prepare(next(data)), key)
             log.add(step + 1, metrics)
             last = step + 1 == training.total_steps or time.monotonic() > deadline
             if last or step == 0 or (step + 1) % training.validate_every == 0:

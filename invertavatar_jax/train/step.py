@@ -35,14 +35,14 @@ def make_train_step(
     metric `skipped`.
 
     Args:
-        loss_fn: params, buffers, batch, key, step -> loss, metrics.
+        loss_fn: params, buffers, batch, key -> loss, metrics.
         decay: of the running average; shorter at first.
     """
 
     def train_step(state: TrainState, batch, key):
         key = jax.random.fold_in(key, state.step)
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, metrics), grads = grad_fn(state.params, state.buffers, batch, key, state.step)
+        (loss, metrics), grads = grad_fn(state.params, state.buffers, batch, key)
         norm = optax.tree.norm(grads)
         fine = jnp.isfinite(norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from invertavatar_jax import generator, inversion
 from invertavatar_jax.networks import Networks
-from invertavatar_jax.ops.resize import resize
+from invertavatar_jax.ops.resize import resize_antialias
 from invertavatar_jax.pure import part
 from invertavatar_jax.settings import Model
 from invertavatar_jax.supervise import losses
@@ -57,7 +57,8 @@ def supervised_loss(
     rendered = jax.lax.stop_gradient(jnp.stack(rendered))
     refinement = inversion.refine(nets, weights, sources, rendered, memory)
     memory = inversion.add_frames(memory, sources, refinement)
-    repeat = lambda tree: jax.tree.map(lambda x: jnp.repeat(x, example.per_identity, 0), tree)
+    each = target.image.shape[0] // first.image.shape[0]
+    repeat = lambda tree: jax.tree.map(lambda x: jnp.repeat(x, each, 0), tree)
     keep = jax.random.bernoulli(key, weigh.keep_skip, target.image.shape[:1])
     out = generator.render(
         nets,
@@ -78,7 +79,7 @@ def supervised_loss(
 
 
 def _low(x: Float[Array, "b h w c"], side: int) -> Float[Array, "b n n c"]:
-    return resize(x, (side, side))
+    return resize_antialias(x, (side, side))
 
 
 def _on_black(image: Float[Array, "b h w 3"], matte: Float[Array, "b h w 1"], side: int) -> Any:
