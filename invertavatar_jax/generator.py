@@ -31,6 +31,9 @@ class Colours(NamedTuple):
     frontal: Float[Array, "b p p 4"]
 
 
+Limits = tuple[Float[Array, "..."], Float[Array, "..."]]  # of rays, world units
+
+
 class Rendered(NamedTuple):
     """What the renderer returns; alpha and depth are at the neural resolution."""
 
@@ -102,6 +105,7 @@ def render(
     colours: Colours | None = None,
     background: Float[Array, "b h w 3"] | None = None,
     keep: Float[Array, " b"] | None = None,
+    limits: Limits | None = None,
     key: jax.Array | None = None,
 ) -> Rendered:
     """Renders the avatar as `drive` says.
@@ -110,6 +114,8 @@ def render(
         colours: observed colours (departures.colours); None renders without them.
         background: in [-1, 1] (departures.background); None is black.
         keep: weight in {0, 1} of the colours that super-resolution reads, per image.
+        limits: where rays start and end; None is about each camera's own distance, where
+            the released code takes the mean over the cameras of a batch (SPEC section 6).
         key: released randomness (depth jitter, random importance samples); None is exact.
     """
     planes = compose(nets, weights, model, w_plus, maps, drive.raster)
@@ -119,7 +125,18 @@ def render(
         guide = guides.make_guide(_mean(seen.texture), _mean(seen.frontal), drive.box_raster)
     decode = _decoder(nets, part(weights, "decoder"), model, guide)
     settings = model.renderer
-    out = volume.render(decode, planes, drive.camera, settings, key=key, proposal=settings.proposal)
+    if limits is None:
+        own = jax.vmap(lambda camera: rays.ray_limits(camera, settings.near, settings.far))
+        limits = tuple(end[:, None, None] for end in own(drive.camera))
+    out = volume.render(
+        decode,
+        planes,
+        drive.camera,
+        settings,
+        limits=limits,
+        key=key,
+        proposal=settings.proposal,
+    )
     raw = out.features[..., :3]
     upsampler = part(weights, "superresolution")
     if guide is None:

@@ -91,9 +91,19 @@ def start(nets: Networks, weights: Weights, model: Model, frame: Frame) -> Memor
 
 
 def render_coarse(
-    nets: Networks, weights: Weights, model: Model, memory: Memory, frame: Frame, key=None
+    nets: Networks,
+    weights: Weights,
+    model: Model,
+    memory: Memory,
+    frame: Frame,
+    *,
+    limits: generator.Limits | None = None,
 ) -> generator.Rendered:
-    """The coarse avatar, seen as in the frame: what the residual is taken against."""
+    """The coarse avatar, seen as in the frame: what the residual is taken against.
+
+    Args:
+        limits: as of generator.render.
+    """
     return generator.render(
         nets,
         part(weights, "generator"),
@@ -101,7 +111,7 @@ def render_coarse(
         memory.w_plus,
         memory.coarse,
         frame.drive,
-        key=key,
+        limits=limits,
     )
 
 
@@ -115,14 +125,23 @@ def add_frames(memory: Memory, frames: Frame, refinement: Refinement) -> Memory:
 
 
 def fold_chunk(
-    nets: Networks, weights: Weights, model: Model, memory: Memory, frames: Frame, key=None
+    nets: Networks,
+    weights: Weights,
+    model: Model,
+    memory: Memory,
+    frames: Frame,
+    *,
+    limits: generator.Limits | None = None,
 ) -> Memory:
     """Folds t frames (leading axes t, b) into the memory as one chunk.
 
     Within a chunk every level of the decoders finishes all frames before the next level
     reads its state; chunks of one frame make the fold independent of how frames arrive.
+
+    Args:
+        limits: as of generator.render; the released code takes one for the whole chunk.
     """
-    see = lambda frame: render_coarse(nets, weights, model, memory, frame, key).image
+    see = lambda frame: render_coarse(nets, weights, model, memory, frame, limits=limits).image
     rendered = jax.lax.map(see, frames)
     return add_frames(memory, frames, refine(nets, weights, frames, rendered, memory))
 

@@ -10,8 +10,8 @@ FLAT = 1e-5  # a step of the distribution below this is not divided by
 
 
 def stratified(
-    near: Float[Array, ""],
-    far: Float[Array, ""],
+    near: Float[Array, "..."],
+    far: Float[Array, "..."],
     count: int,
     jitter: Float[Array, "*rays s"] | None = None,
 ) -> Float[Array, "*rays s"]:

@@ -40,6 +40,7 @@ def render(
     camera: Camera,
     settings: Renderer,
     *,
+    limits: tuple[Float[Array, "..."], Float[Array, "..."]] | None = None,
     key: jax.Array | None = None,
     proposal: bool = False,
 ) -> Rendering:
@@ -48,6 +49,8 @@ def render(
     Args:
         decode: mean plane features and points to colour and density; conditions of the
             caller's own (a density prior, say) are its closure.
+        limits: where rays start and end, one number or [b, 1, 1]; None is the released
+            rule, about the mean distance of all the cameras.
         key: the released randomness (depth jitter, random importance samples); None renders
             the same image each time.
         proposal: as in render_rays.
@@ -56,7 +59,8 @@ def render(
     """
     field = plane_field(decode, planes, settings.box_warp)
     rays = cast_rays(camera, settings.neural_resolution)
-    limits = ray_limits(camera, settings.near, settings.far)
+    if limits is None:
+        limits = ray_limits(camera, settings.near, settings.far)
     draws = None if key is None else draw(key, rays.origins.shape[:-1], settings)
     flat = render_rays(field, rays, limits, settings, draws, proposal=proposal)
     side = settings.neural_resolution
@@ -101,7 +105,7 @@ def draw(key: jax.Array, rays: tuple[int, ...], settings: Renderer) -> Draws:
 def render_rays(
     field: Field,
     rays: Rays,
-    limits: tuple[Float[Array, ""], Float[Array, ""]],
+    limits: tuple[Float[Array, "..."], Float[Array, "..."]],
     settings: Renderer,
     draws: Draws | None = None,
     *,
@@ -110,7 +114,7 @@ def render_rays(
     """Integrates a field along rays, settings.chunk_rays at a time.
 
     Args:
-        limits: where rays start and end, world units.
+        limits: where rays start and end, world units; one number or [b, 1, 1].
         draws: None places samples evenly.
         proposal: coarse samples only say where the fine ones go: they are not composited
             and get no gradient. Departs from the released renderer, which composites both.

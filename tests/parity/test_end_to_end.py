@@ -1,0 +1,144 @@
+"""Golden cases of whole pipelines: the generator, and few-shot inversion."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from invertavatar_jax import generator, inversion, networks, settings
+from invertavatar_jax.pure import part
+from invertavatar_jax.render import rays, volume
+from invertavatar_jax.types import Camera, Drive, Frame
+from tests.parity.golden import Case, nchw, nhwc
+
+
+MODEL = settings.preset("paper")
+
+
+def _camera(numbers: np.ndarray) -> Camera:
+    return Camera(numbers[:, :16].reshape(-1, 4, 4), numbers[:, 16:].reshape(-1, 3, 3))
+
+
+def _limits(camera: Camera):
+    return rays.ray_limits(camera, MODEL.renderer.near, MODEL.renderer.far)
+
+
+def _weights(case: Case, subtree: str = ""):
+    """The paper's weights, or those of one part, filled from the case."""
+
+    def init(key):
+        weights = networks.init(MODEL, key)
+        return part(weights, subtree) if subtree else weights
+
+    return jax.device_put(case.weights(init, prefix=""))
+
+
+def test_generator_equals_the_released_one():
+    case = Case("gan_full")
+    nets, weights = networks.build(MODEL), _weights(case, "generator")
+    camera = _camera(case.input("cam"))
+    z = case.input("z")
+    w_plus = nets.mapping.apply(part(part(weights, "backbone"), "mapping"), z, case.input("cam"))
+    case.check("ws", w_plus[:, 0])
+    maps = generator.features(nets, weights, w_plus)
+    case.check("tex_img256", nchw(maps.textures[-1]))
+    drive = Drive(camera, jnp.asarray(case.input("uvcoords_image")))
+    draw = jax.jit(
+        lambda weights, maps, drive, limits: generator.render(
+            nets, weights, MODEL, w_plus, maps, drive, limits=limits
+        )
+    )
+    out = draw(weights, maps, drive, _limits(camera))
+    case.check("triplane", nchw(out.planes))
+    case.check_image("image_raw", nchw(out.raw))
+    case.check_image("feature_image", nchw(out.features))
+    case.check_image("depth", nchw(out.depth))
+    case.check_image("image", nchw(out.image))
+    decode = lambda features, points: nets.decoder.apply(part(weights, "decoder"), features)
+    field = volume.plane_field(decode, out.planes, MODEL.renderer.box_warp)
+    colour, density = field(jnp.asarray(case.input("xyz")))
+    case.check("rgb_sample_mixed", colour)
+    case.check("sigma_sample_mixed", density)
+    half = dataclasses.replace(
+        MODEL, renderer=dataclasses.replace(MODEL.renderer, neural_resolution=64)
+    )
+    first = jax.tree.map(lambda x: x[:1], (w_plus, maps, drive))
+    small = generator.render(nets, weights, half, *first, limits=_limits(first[2].camera))
+    case.check_image("image_nr64", nchw(small.image))
+    case.done()
+
+
+def _frames(case: Case) -> Frame:
+    """The case's frames with leading axes t, b = 1."""
+    uv = nhwc(case.input("uv"))
+    raster = case.input("uvcoords_image")
+    image = nhwc(case.input("image"))
+    frames = Frame(
+        image=image,
+        matte=np.ones((*image.shape[:-1], 1), np.float32),
+        uv_rgb=uv[..., :3],
+        uv_xy=uv[..., 3:5],
+        uv_visible=uv[..., 5:],
+        drive=Drive(_camera(case.input("cam")), raster),
+    )
+    return jax.tree.map(lambda x: jnp.asarray(x)[:, None], frames)
+
+
+def test_few_shot_inversion_equals_the_released_one():
+    case = Case("fs_inversion_eval")
+    nets, weights, frames = networks.build(MODEL), _weights(case), _frames(case)
+    limits = _limits(frames.drive.camera)
+    first = jax.tree.map(lambda x: x[0], frames)
+    memory = jax.jit(lambda w, f: inversion.start(nets, w, MODEL, f))(weights, first)
+    case.check("ws", memory.w_plus)
+    see = jax.jit(
+        lambda w, memory, frame: (
+            inversion.render_coarse(nets, w, MODEL, memory, frame, limits=limits).image
+        )
+    )
+    each = [see(weights, memory, jax.tree.map(lambda x, i=i: x[i], frames)) for i in range(4)]
+    rendered = jnp.stack(each)
+    case.check_image("e4e_image", nchw(rendered[:, 0]))
+    uv = jax.vmap(inversion.texture_input)(frames, rendered - frames.image)
+    case.check_image("unet_uv_input", nchw(uv[:, 0]))
+    fold = jax.jit(
+        lambda w, memory, frames: inversion.fold_chunk(
+            nets, w, MODEL, memory, frames, limits=limits
+        )
+    )
+    memory = fold(weights, memory, frames)
+    maps = inversion.finish(nets, weights, memory)
+    _check_features(case, maps)
+    for i in range(4):
+        case.check_image(f"hidden_tex{i}", nchw(memory.refinement.texture_state[i]))
+        case.check_image(f"hidden_tri{i}", nchw(memory.refinement.triplane_state[i]))
+    draw = jax.jit(
+        lambda w, maps, drive: (
+            generator.render(
+                nets, part(w, "generator"), MODEL, memory.w_plus, maps, drive, limits=limits
+            ).image
+        )
+    )
+    driven = [
+        draw(weights, maps, jax.tree.map(lambda x, i=i: x[i], frames.drive)) for i in range(4)
+    ]
+    case.check_image("image", nchw(jnp.concatenate(driven)))
+    memory = fold(weights, memory, jax.tree.map(lambda x: x[::-1], frames))
+    maps = inversion.finish(nets, weights, memory)
+    case.check_image("chunk2_tex_x64", nchw(maps.textures[2]))
+    case.check_image("chunk2_static_img256", nchw(maps.static[-1]))
+    case.done()
+
+
+def _check_features(case: Case, maps: generator.Features) -> None:
+    names = ("img32", "x32", "x64", "x128", "x256", "img256")
+    for name, texture, static in zip(names, maps.textures, maps.static, strict=True):
+        case.check_image(f"tex_{name}", nchw(texture))
+        case.check_image(f"static_{name}", nchw(static))
+
+
+@pytest.mark.parametrize(("network", "count"), [("generator", 88_301_010), ("total", 449_054_962)])
+def test_paper_size_has_the_released_number_of_parameters(network, count):
+    assert networks.parameter_counts(MODEL)[network] == count
