@@ -126,7 +126,8 @@ def _visible_sky(head: HeadModel, points: np.ndarray) -> np.ndarray:
         across /= np.linalg.norm(across, axis=-1, keepdims=True)
         frame = np.stack([across, np.cross(batch, across), -batch], 1)
         seen = np.einsum("dij,vj->dvi", frame, points) * [[[0.9, 0.9, 1.0]]]
-        pixel = ((seen + [0.5, 0.5, 0.0]) * [DEPTH_MAP, DEPTH_MAP, 1.0]).astype("f4")
+        pixel = (seen + np.array([0.5, 0.5, 0.0])) * [DEPTH_MAP, DEPTH_MAP, 1.0]
+        pixel = pixel.astype("f4")
         depth = np.asarray(rasterize(pixel, head.triangles, DEPTH_MAP, DEPTH_MAP).depth)
         column, row = np.clip(pixel[..., :2].astype(int), 0, DEPTH_MAP - 1).transpose(2, 0, 1)
         in_front = depth[np.arange(len(batch))[:, None], row, column]

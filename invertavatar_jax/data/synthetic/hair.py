@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from invertavatar_jax.data.synthetic.anatomy import Anatomy
+from invertavatar_jax.data.synthetic.anatomy import UPPER_LID, Anatomy
 from invertavatar_jax.data.synthetic.noise import bump, step
 from invertavatar_jax.data.synthetic.person import Person
 
@@ -150,8 +150,8 @@ class Shoulders(NamedTuple):
 
 
 def measure_shoulders(garment: Float[np.ndarray, "v 3"], around: int) -> Shoulders:
-    """Reads the rings off the garment's vertices (wear.garment; its first ring is the lip)."""
-    rings = garment.reshape(-1, around, 3)[1:]
+    """Reads the rings off the garment's vertices (wear.garment; two rings are inside)."""
+    rings = garment.reshape(-1, around, 3)[2:]
     radius = np.hypot(rings[..., 0], rings[..., 2] + 0.05)
     return Shoulders(np.maximum.accumulate(radius, 0), rings[..., 1])
 
@@ -160,11 +160,8 @@ def measure_skull(points: Float[np.ndarray, "n 3"]) -> Skull:
     """Largest distance of the points in each direction, gaps filled from their neighbours."""
     offset = points - CENTRE
     radius = np.linalg.norm(offset, axis=-1)
-    unit = offset / radius[:, None]
-    row = ((np.arcsin(unit[:, 1]) / np.pi + 0.5) * ELEVATIONS).astype(int).clip(0, ELEVATIONS - 1)
-    column = ((np.arctan2(unit[:, 0], unit[:, 2]) / (2 * np.pi) + 0.5) * AZIMUTHS).astype(int)
     reach = np.zeros((ELEVATIONS, AZIMUTHS))
-    np.maximum.at(reach, (row, column % AZIMUTHS), radius)
+    np.maximum.at(reach, _cell(offset), radius)
     for _ in range(12):
         near = [np.roll(reach, shift, axis) for shift in (-1, 1) for axis in (0, 1)]
         known = np.stack([n > 0 for n in near]).sum(0)
@@ -285,6 +282,49 @@ def _keep_off(style, place, layer, step_index, fringe, skull, shoulders) -> np.n
     return place
 
 
+def refine(strands: Strands, parts: int) -> Strands:
+    """Divides each segment into parts along a smooth curve: short segments draw faster."""
+    if parts == 1:
+        return strands
+    start, end = strands.points[:, :-1], strands.points[:, 1:]
+    slope = np.gradient(strands.points, axis=1)
+    share = (np.arange(parts) / parts)[:, None]
+    cube, square = share**3, share**2
+    at = lambda values: values[:, :, None, :]
+    curve = (
+        (2 * cube - 3 * square + 1) * at(start) + (3 * square - 2 * cube) * at(end)
+        + (cube - 2 * square + share) * at(slope[:, :-1]) + (cube - square) * at(slope[:, 1:])
+    )  # fmt: skip
+    count = len(strands.root)
+    points = np.concatenate([curve.reshape(count, -1, 3), strands.points[:, -1:]], 1)
+    line = lambda v: np.concatenate(
+        [(v[:, :-1, None] + (v[:, 1:] - v[:, :-1])[..., None] * share[:, 0]).reshape(count, -1),
+         v[:, -1:]], 1)  # fmt: skip
+    return strands._replace(
+        points=points.astype("f4"), width=line(strands.width), shade=line(strands.shade)
+    )
+
+
+def shade_under(strands: Strands, vertices: Float[np.ndarray, "v 3"]) -> Float[np.ndarray, " v"]:
+    """Share of the light that hair lets through to each vertex: little where it lies thick."""
+    flat = strands.points[strands.width[:, 0] > 0].reshape(-1, 3) - CENTRE
+    cover = np.zeros((ELEVATIONS, AZIMUTHS))
+    np.add.at(cover, _cell(flat), 1.0)
+    area = np.cos((np.arange(ELEVATIONS) + 0.5) / ELEVATIONS * np.pi - np.pi / 2)[:, None]
+    cover = cover / (area + 0.05)
+    for axis in (0, 1):
+        cover = 0.5 * cover + 0.25 * (np.roll(cover, 1, axis) + np.roll(cover, -1, axis))
+    return np.exp(-0.06 * np.minimum(cover[_cell(vertices - CENTRE)], 12)).astype("f4")
+
+
+def _cell(offset: Float[np.ndarray, "n 3"]) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of directions on the grid of elevations and azimuths."""
+    unit = offset / np.linalg.norm(offset, axis=-1, keepdims=True)
+    row = ((np.arcsin(np.clip(unit[:, 1], -1, 1)) / np.pi + 0.5) * ELEVATIONS).astype(int)
+    column = ((np.arctan2(unit[:, 0], unit[:, 2]) / (2 * np.pi) + 0.5) * AZIMUTHS).astype(int)
+    return row.clip(0, ELEVATIONS - 1), column % AZIMUTHS
+
+
 def grow_beard(
     rng: np.random.Generator, anatomy: Anatomy, person: Person,
     cover: Float[np.ndarray, " v"], length: float, vertices: Float[np.ndarray, "v 3"],
@@ -305,6 +345,35 @@ def grow_beard(
     colour = person.hair * np.exp(rng.normal(0.05, 0.2, (count, 1))) * np.ones(3)
     return Strands(points.astype("f4"), width.astype("f4"), colour.astype("f4"),
                    shade.astype("f4"), carrier.astype("i4"))  # fmt: skip
+
+
+def grow_lashes(
+    rng: np.random.Generator, anatomy: Anatomy, person: Person, vertices: Float[np.ndarray, "v 3"]
+) -> Strands:
+    """Lashes of the upper lids, which turn with the lids' skin."""
+    head, count = anatomy.head, 34
+    skin = np.unique(head.triangles[head.triangle_part == 0])
+    curve = np.array(UPPER_LID)
+    made_up = not person.male and rng.random() < 0.6
+    length = rng.uniform(0.009, 0.014) if made_up else rng.uniform(0.004, 0.008)
+    place = np.sort(rng.uniform(0.05, 0.97, count))
+    at = np.stack([np.interp(place * (len(curve) - 1), range(len(curve)), c) for c in curve.T], -1)
+    along, parts = np.linspace(0, 1, POINTS)[:, None], []
+    for side in (-1.0, 1.0):
+        uv = at if side < 0 else at * [-1, 1] + [1, 0]
+        root = skin[np.square(head.uv[skin] - uv[:, None]).sum(-1).argmin(-1)]
+        fan = side * (0.45 - place)[:, None] * np.array([1.1, 0.0, 0.0])
+        out = fan + np.array([0.0, 0.3, 0.8]) + rng.normal(0, 0.12, (count, 3))
+        bend = along * out[:, None] + along**2 * np.array([0.0, 0.75, 0.0])
+        reach = length * rng.uniform(0.7, 1.1, (count, 1, 1))
+        parts.append((vertices[root][:, None] + reach * bend, root))
+    points, root = (np.concatenate(part) for part in zip(*parts, strict=True))
+    width = (0.0019 if made_up else 0.0013) * (1 - 0.75 * along[:, 0]) * np.ones((2 * count, 1))
+    colour = np.tile(person.hair * (0.15 if made_up else 0.4), (2 * count, 1))
+    return Strands(
+        points.astype("f4"), width.astype("f4"), colour.astype("f4"),
+        np.full(width.shape, 0.7, "f4"), root.astype("i4"),
+    )  # fmt: skip
 
 
 def beard_cover(position: Float[np.ndarray, "*n 3"], kind: str) -> Float[np.ndarray, "*n"]:

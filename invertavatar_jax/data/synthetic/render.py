@@ -14,13 +14,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from invertavatar_jax.data.synthetic.anatomy import TEXTURE, Anatomy, harmonic_bands
-from invertavatar_jax.data.synthetic.hair import POINTS, Strands
+from invertavatar_jax.data.synthetic.hair import Strands
 from invertavatar_jax.data.synthetic.light import COSINE
 from invertavatar_jax.data.synthetic.wear import PIVOT, Solid
 from invertavatar_jax.fit.morphable import HeadModel, normals, vertices
-from invertavatar_jax.rasterize.api import draw, first_capacity, grow_capacity, interpolate
+from invertavatar_jax.rasterize.api import draw, grow_capacity, interpolate
 
 SAMPLES = 2  # per pixel and axis
+LEAST_BLOCKS = 8  # of the rasterizer's list, per pixel: most scenes need less
 SHADOW_TINT = np.array([0.72, 0.96, 1.0], "f4")  # light scatters in skin, red the farthest
 EYE_RADIUS = 0.0374
 GLINT = 0.0048  # half the side of a window's reflection in an eye
@@ -37,6 +38,7 @@ class Mesh(NamedTuple):
     solid_gloss: Float[Array, " s"]
     worn: Float[Array, " s"]  # 1 moves with the body, 0 with the head
     strands: Strands
+    under_hair: Float[Array, " v"]  # share of the light that hair lets through
     oiliness: Float[Array, " v"]
     shine: Float[Array, ""]
     triangles: Int[Array, "f 3"]
@@ -64,13 +66,19 @@ class Drawn(NamedTuple):
 
 
 def joint_triangles(
-    head_triangles: np.ndarray, skin: int, solid: Solid, strands: int
+    head_triangles: np.ndarray, skin: int, solid: Solid, strands: tuple[int, int]
 ) -> np.ndarray:
-    """Indexes skin, solid, strands and the two glints behind each other."""
-    step = np.arange(POINTS - 1) * 2
+    """Indexes skin, solid, strands and the two glints behind each other.
+
+    Args:
+        skin: vertices of the head.
+        strands: how many, and points of each.
+    """
+    count, points = strands
+    step = np.arange(points - 1) * 2
     ribbon = np.stack([step, step + 1, step + 2, step + 1, step + 3, step + 2], -1).reshape(-1, 3)
-    first = np.arange(strands)[:, None, None] * (2 * POINTS) + skin + len(solid.vertices)
-    glint = skin + len(solid.vertices) + strands * 2 * POINTS
+    first = np.arange(count)[:, None, None] * (2 * points) + skin + len(solid.vertices)
+    glint = skin + len(solid.vertices) + count * 2 * points
     square = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]]) + glint
     ribbons = (ribbon[None] + first).reshape(-1, 3)
     return np.concatenate([head_triangles, solid.triangles + skin, ribbons, square]).astype("i4")
@@ -84,8 +92,7 @@ def make_renderer(anatomy: Anatomy, size: int) -> Callable[[Mesh, View], Drawn]:
 
     def render(mesh: Mesh, view: View) -> Drawn:
         run = lambda capacity: draw_jit(mesh, view, capacity=capacity)
-        start = first_capacity(1, len(mesh.triangles) // 4, size * SAMPLES, size * SAMPLES)
-        return grow_capacity(run, start)
+        return grow_capacity(run, LEAST_BLOCKS * size * size)
 
     return render
 
@@ -152,7 +159,8 @@ def _light_skin(mesh, view, points, normal, anatomy, eye_at):
     grey = view.radiance.mean(-1)
     bands = np.stack(harmonic_bands(*anatomy.normal.T), -1)
     open_sky = jnp.maximum((bands * COSINE) @ grey, 0.12 * 0.28 * grey[0])
-    shadow = jnp.clip((anatomy.transfer @ grey) / open_sky, anatomy.least_light, 1.1)[:, None]
+    shadow = jnp.clip((anatomy.transfer @ grey) / open_sky, anatomy.least_light, 1.1)
+    shadow = (shadow * mesh.under_hair)[:, None]
     light = _irradiance(normal, view.radiance) * shadow**SHADOW_TINT
     toward = _unit(eye_at - points)
     rim = (1 - jnp.maximum(_dot(normal, toward), 0)) ** 4

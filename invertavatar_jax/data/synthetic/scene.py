@@ -16,7 +16,7 @@ from invertavatar_jax.data.synthetic.person import Person, load_group_means, sam
 from invertavatar_jax.data.synthetic.render import Drawn, Mesh, View, joint_triangles, make_renderer
 from invertavatar_jax.fit.morphable import HeadModel, load_head_model, vertices
 
-STRAND_COUNTS = (1152, 2688, 4544)  # scenes are filled up to one of these: few compilations
+STRAND_COUNTS = (1280, 2816, 4736)  # scenes are filled up to one of these: few compilations
 SOLID_VERTICES = 1720  # of the garment and glasses, filled up
 
 
@@ -121,7 +121,7 @@ def _dress(rng: np.random.Generator, studio: Studio, person: Person) -> Mesh:
     solid, worn_all, normal = _join(solids, worn)
     covered = _covered(head, neutral, line)
     kept = np.where(covered[:, None], 0, head.triangles)
-    triangles = joint_triangles(kept, len(neutral), solid, len(strands.root))
+    triangles = joint_triangles(kept, len(neutral), solid, strands.width.shape)
     of_head = np.ones(len(triangles), "f4")
     of_head[len(kept) : len(kept) + len(solid.triangles)] = 0
     x, y, z = head.template.T
@@ -131,7 +131,8 @@ def _dress(rng: np.random.Generator, studio: Studio, person: Person) -> Mesh:
     shine = np.float32(rng.uniform(0.02, 0.22))
     return jax.device_put(Mesh(
         texture, person.identity, solid.vertices, normal, solid.colour, solid.gloss,
-        worn_all, strands, oil.astype("f4"), shine, triangles, of_head,
+        worn_all, strands, hair.shade_under(strands, neutral), oil.astype("f4"), shine,
+        triangles, of_head,
     ))  # fmt: skip
 
 
@@ -146,7 +147,8 @@ def _sample_beard(rng: np.random.Generator, person: Person) -> tuple[str, float]
 
 def _grow(rng, anatomy, person, style, beard, beard_length, neutral, garment) -> hair.Strands:
     """Hair of head and jaw, filled up with strands of no width."""
-    parts, shoulders = [], hair.measure_shoulders(garment.vertices, wear.AROUND)
+    parts = [hair.grow_lashes(rng, anatomy, person, neutral)]
+    shoulders = hair.measure_shoulders(garment.vertices, wear.AROUND)
     if style.strands:
         parts.append(hair.grow(rng, anatomy, person, style, neutral, shoulders))
     if beard_length > 0:
@@ -159,7 +161,8 @@ def _grow(rng, anatomy, person, style, beard, beard_length, neutral, garment) ->
         np.zeros((missing, hair.POINTS), "f4"), np.zeros((missing, 3), "f4"),
         np.zeros((missing, hair.POINTS), "f4"), np.zeros(missing, "i4"),
     )  # fmt: skip
-    return hair.Strands(*(np.concatenate(leaf) for leaf in zip(*parts, empty, strict=True)))
+    joined = hair.Strands(*(np.concatenate(leaf) for leaf in zip(*parts, empty, strict=True)))
+    return hair.refine(joined, 3 if style.length > 0.2 else 1)
 
 
 def _covered(head: HeadModel, neutral: np.ndarray, line) -> np.ndarray:

@@ -54,10 +54,11 @@ def garment(
     radius = radius + folds * np.clip(depth[:, None] * 3, 0, 1)
     ring = np.stack([radius * np.sin(angle), height, radius * np.cos(angle) - 0.05], -1)
     lip = ring[:1] * [0.94, 1.0, 0.94] + [0, -0.012, 0]  # the edge turns inwards
-    vertices = np.concatenate([lip, ring]).reshape(-1, 3)
+    lining = ring[:1] * [0.6, 1.0, 0.6] + [0, -0.07, 0]  # and closes the gap to the neck
+    vertices = np.concatenate([lining, lip, ring]).reshape(-1, 3)
     colour = _fabric(rng, np.broadcast_to(angle, ring.shape[:2]), height)
-    colour = np.concatenate([colour[:1] * 0.5, colour]).reshape(-1, 3)
-    triangles = _grid(ROWS + 1, AROUND)
+    colour = np.concatenate([colour[:1] * 0.1, colour[:1] * 0.5, colour]).reshape(-1, 3)
+    triangles = _grid(ROWS + 2, AROUND)
     return Solid(vertices.astype("f4"), triangles, colour.astype("f4"),
                  np.full(len(vertices), 0.04, "f4"))  # fmt: skip
 
@@ -93,8 +94,9 @@ def _fabric(rng: np.random.Generator, angle: np.ndarray, height: np.ndarray) -> 
 
     first, second = quiet(), quiet()
     kind = rng.choice(["plain", "stripes", "yoke"], p=[0.75, 0.15, 0.1])
-    share = {"plain": 0 * height, "stripes": 0.5 + 0.5 * np.sign(np.sin(height * rng.uniform(60, 160))),
-             "yoke": (height < -0.42) * 1.0}[str(kind)]  # fmt: skip
+    bands = 0.5 + 0.5 * np.sign(np.sin(height * rng.uniform(60, 160)))
+    yoke = (height < -0.42) * 1.0
+    share = {"plain": 0 * height, "stripes": bands, "yoke": yoke}[str(kind)]
     worn = smooth_noise(rng, 64, 9)[: height.shape[0], : height.shape[1]]
     return (first + (second - first) * share[..., None]) * np.exp(0.10 * worn)[..., None]
 
@@ -114,12 +116,12 @@ def glasses(
         centre = np.array([eye[0] * 1.02, eye[1] - 0.008, plane])
         rim = centre + np.stack([r * c, r * s, -0.02 * np.abs(r * c / across) ** 2], -1)
         tubes.append(rim)
-        hinge = centre + [side * across, 0.012, -0.018]
+        hinge = centre + np.array([side * across, 0.012, -0.018])
         tubes.append(np.linspace(hinge, [side * 0.185, hinge[1] + 0.005, -0.03], 9))
     bridge = np.linspace(-1, 1, 9)[:, None]
     inner = (eyes[0, 0] * 1.02 - across) * 1.05
     arch = np.concatenate([bridge * inner, 0.006 - 0.006 * bridge**2, 0 * bridge], -1)
-    tubes.append(arch + [0, eyes[:, 1].mean() + 0.004, plane + 0.002])
+    tubes.append(arch + np.array([0, eyes[:, 1].mean() + 0.004, plane + 0.002]))
     meshes = [_tube(path, thickness) for path in tubes]
     start = np.cumsum([0] + [len(v) for v, _ in meshes[:-1]])
     vertices = np.concatenate([v for v, _ in meshes])
