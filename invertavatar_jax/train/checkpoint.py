@@ -32,11 +32,16 @@ class Checkpoints:
         self._inner.save_checkpointables(step, {"state": state._asdict(), "data": data_position})
 
     def restore(self, like: TrainState) -> tuple[TrainState, dict] | None:
-        """The newest state and data position, placed as `like` is; None if there is none."""
+        """The newest state and data position; None if there is none.
+
+        Args:
+            like: shapes and types of the state; it is placed on the first device.
+        """
         if self._inner.latest is None:
             return None
+        place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         abstract = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like._asdict()
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), like._asdict()
         )
         loaded = self._inner.load_checkpointables(None, {"state": abstract, "data": None})
         return TrainState(**loaded["state"]), loaded["data"]

@@ -81,12 +81,14 @@ def train(
     )
     data = shards.pipeline(source, how, training.batch_size, training.seed)
     key_init, key = jax.random.split(jax.random.key(training.seed))
-    state = make_state(start_from or networks.init(model, key_init), optimizer)
+    begin = lambda: make_state(start_from or networks.init(model, key_init), optimizer)
     step_fn = make_train_step(make_loss(training), optimizer, training.average_decay)
     prepare = make_preparer(morphable.load_head_model(), model)
     validate = make_validation(training, prepare)
     with Checkpoints(out / "checkpoints") as checkpoints:
-        if (restored := checkpoints.restore(state)) is not None:
+        if (restored := checkpoints.restore(jax.eval_shape(begin))) is None:
+            state = begin()
+        else:
             state, position = restored
             data.set_state(json.loads(position["grain"]))
         log = Log(out / "log.jsonl", training.total_steps, int(state.step), progress)

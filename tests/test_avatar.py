@@ -1,0 +1,89 @@
+"""From frames to an avatar to an image, at the smallest size with random weights."""
+
+import jax
+import numpy as np
+import pytest
+
+from invertavatar_jax import avatar, networks, settings
+from invertavatar_jax.errors import UserError
+from invertavatar_jax.types import Camera, FaceFit
+
+FRAMES, SIDE = 5, 48
+
+
+@pytest.fixture(scope="module")
+def model():
+    sizes = settings.preset("tiny")
+    return avatar.Model(sizes, networks.init(sizes, jax.random.key(0)))
+
+
+@pytest.fixture(scope="module")
+def track(model):
+    rng = np.random.default_rng(0)
+    pose = np.diag([1.0, -1.0, -1.0, 1.0]).astype(np.float32)
+    pose[2, 3] = 2.7
+    intrinsics = np.array([[4.2647, 0, 0.5], [0, 4.2647, 0.5], [0, 0, 1]], np.float32)
+    repeat = lambda x: np.broadcast_to(x, (FRAMES, *x.shape))
+    return FaceFit(
+        identity=rng.normal(size=len(model.head.identity)).astype(np.float32),
+        expression=rng.random((FRAMES, len(model.head.expression_names)), dtype=np.float32),
+        gaze_rad=np.zeros((FRAMES, 4), np.float32),
+        camera=Camera(repeat(pose), repeat(intrinsics)),
+        image=rng.integers(0, 256, (FRAMES, SIDE, SIDE, 3), dtype=np.uint8),
+        matte=np.full((FRAMES, SIDE, SIDE), 255, np.uint8),
+        landmarks_px=np.zeros((FRAMES, 478, 2), np.float32),
+        source_from_crop=repeat(np.eye(3, dtype=np.float32)),
+        has_face=np.array([True, True, False, True, True]),
+        frame_index=np.arange(FRAMES),
+        frames_per_second=25.0,
+    )
+
+
+def _equal(left, right) -> bool:
+    same = jax.tree.map(lambda a, b: bool((np.asarray(a) == np.asarray(b)).all()), left, right)
+    return all(jax.tree.leaves(same))
+
+
+def test_folding_frames_one_by_one_equals_the_whole_bit_for_bit(model, track):
+    whole = model.reconstruct(track)
+    stream = None
+    for seen in avatar.observations(track):
+        stream = model.observe(stream, seen)
+    assert _equal(whole, model.finish(stream))
+
+
+def test_an_avatar_made_midway_does_not_disturb_the_stream(model, track):
+    stream = None
+    for seen in avatar.observations(track):
+        stream = model.observe(stream, seen)
+        midway = model.finish(stream)
+    assert _equal(model.reconstruct(track), midway)
+
+
+def test_frames_without_a_face_change_nothing(model, track):
+    seen = [i for i, face in enumerate(track.has_face) if face]
+    assert _equal(model.reconstruct(track), model.reconstruct(track, seen))
+
+
+def test_a_later_frame_changes_the_avatar(model, track):
+    one, two = model.reconstruct(track, [0]), model.reconstruct(track, [0, 1])
+    assert not _equal(one.maps, two.maps)
+
+
+def test_expression_and_camera_change_the_image(model, track):
+    person = model.reconstruct(track, [0])
+    camera = Camera(*(x[0] for x in track.camera))
+    rest = np.zeros(len(model.head.expression_names), np.float32)
+    smile = rest.copy()
+    smile[model.head.expression_names.index("jawOpen")] = 1.0
+    image = model.render(person, rest, camera)
+    side = model.sizes.renderer.image_resolution
+    assert image.shape == (side, side, 3)
+    assert np.isfinite(image).all()
+    assert np.abs(image).max() <= 1
+    assert not np.array_equal(image, model.render(person, smile, camera))
+
+
+def test_a_track_without_a_face_is_one_sentence(model, track):
+    with pytest.raises(UserError, match="No face"):
+        model.reconstruct(track._replace(has_face=np.zeros(FRAMES, bool)))

@@ -1,0 +1,31 @@
+"""Sizes survive a file, and wrong ones are named."""
+
+import json
+
+import pytest
+
+from invertavatar_jax import settings
+
+
+@pytest.mark.parametrize("name", list(settings.PRESETS))
+def test_a_preset_survives_json(name):
+    model = settings.preset(name)
+    assert settings.from_dict(json.loads(json.dumps(settings.to_dict(model)))) == model
+
+
+def test_an_unknown_setting_is_named():
+    values = settings.to_dict(settings.preset("tiny")) | {"colour": 1}
+    with pytest.raises(ValueError, match="colour"):
+        settings.from_dict(values)
+
+
+def test_a_missing_setting_is_named():
+    values = settings.to_dict(settings.preset("tiny"))
+    del values["renderer"]["near"]
+    with pytest.raises(ValueError, match="near"):
+        settings.from_dict(values)
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(ValueError, match="huge"):
+        settings.preset("huge")

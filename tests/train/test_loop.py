@@ -1,0 +1,45 @@
+"""Training runs, stops and goes on as if it had not stopped."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from invertavatar_jax.errors import UserError
+from invertavatar_jax.train import loop
+
+
+def _equal(left, right) -> bool:
+    same = jax.tree.map(lambda a, b: bool((np.asarray(a) == np.asarray(b)).all()), left, right)
+    return all(jax.tree.leaves(same))
+
+
+def test_two_and_two_steps_equal_four_bit_for_bit(training, tmp_path):
+    whole = loop.train(training, tmp_path / "whole", progress=False)
+    halves = tmp_path / "halves"
+    loop.train(training, halves, minutes=0.0, progress=False)  # one step, then out of time
+    again = loop.train(training, halves, progress=False)
+    assert int(again.step) == training.total_steps
+    assert _equal(whole, again)
+
+
+def test_a_step_moves_every_network(training, tmp_path):
+    start = loop.train(dataclasses.replace(training, total_steps=1), tmp_path, progress=False)
+    moved = jax.tree.map(lambda a, b: float(abs(a - b).max()), start.params, start.average)
+    networks = moved["generator"] | moved["unet_encoder"] | {"encoder": moved["encoder"]}
+    for name, tree in networks.items():
+        assert max(jax.tree.leaves(tree)) > 0, name
+
+
+def test_the_log_holds_held_out_figures(training, tmp_path):
+    loop.train(dataclasses.replace(training, total_steps=1), tmp_path, progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert any("held_out/psnr_head" in row for row in rows)
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
+
+
+def test_missing_data_is_one_sentence(training, tmp_path):
+    with pytest.raises(UserError, match="found none"):
+        loop.train(dataclasses.replace(training, data=str(tmp_path)), tmp_path / "out")
