@@ -100,7 +100,7 @@ def _sample(padded, grid, planes):
     by_plane = lambda x: x.swapaxes(0, 1).reshape(len(planes), -1)
     corners = _Corners(by_plane(first), by_plane(column - left), by_plane(row - top))
     values = _interpolate(padded.reshape(b * p * g * v, c), corners, v)
-    return values.reshape(b, -1, c)
+    return jnp.reshape(values, (b, -1, c))
 
 
 def _texels(table, first, stride):
