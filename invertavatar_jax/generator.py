@@ -13,6 +13,7 @@ from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.rasterize import blend
 from invertavatar_jax.render import colours as guides
 from invertavatar_jax.render import rays, volume
+from invertavatar_jax.render.blocks import map_points
 from invertavatar_jax.settings import Model
 from invertavatar_jax.types import Drive, Frame
 
@@ -154,14 +155,19 @@ def _decoder(nets: Networks, weights: Weights, model: Model, guide: guides.Guide
     if guide is None:
         return lambda sampled, points: nets.decoder.apply(weights, sampled)
 
-    def decode(sampled, points):
-        extra = guides.point_features(guide, points, model.renderer.box_warp)
+    box_warp, depth_prior = model.renderer.box_warp, model.departures.depth_prior
+
+    def at_points(sampled, guided, points):
+        extra = guides.point_features(guided, points, box_warp)
         colour, density = nets.decoder.apply(weights, jnp.concatenate([sampled, extra], -1))
-        prior = model.departures.depth_prior
-        return (
-            guides.pass_colour(extra, colour),
-            guides.apply_prior(extra, density, depth_prior=prior),
-        )
+        density = guides.apply_prior(extra, density, depth_prior=depth_prior)
+        return guides.pass_colour(extra, colour), density
+
+    def decode(sampled, points):
+        guided = guides.sample_guide(guide, points, box_warp)
+        flat = [x.reshape(-1, x.shape[-1]) for x in (sampled, guided, points)]
+        results = map_points(at_points, *flat)
+        return jax.tree.map(lambda x: x.reshape(*points.shape[:-1], -1), results)
 
     return decode
 
@@ -173,8 +179,8 @@ def _skip(model, guide, texture, drive, depth, keep) -> guides.Skip:
     origins, directions = rays.cast_rays(drive.camera, side)  # [b, side * side, 3]
     far = resize_antialias(jax.lax.stop_gradient(depth), (side, side))
     points = origins + far.reshape(*origins.shape[:-1], 1) * directions
-    through, _ = guides.sample_guide(guide, points, model.renderer.box_warp)
-    through = through.reshape(*view.shape)
+    through = guides.sample_guide(guide, points, model.renderer.box_warp)[..., :4]
+    through = guides.unmultiply(through).reshape(*view.shape)
     if keep is not None:
         keep = keep[:, None, None, None]
         view, through = view * keep, through * keep

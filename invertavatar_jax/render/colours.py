@@ -59,25 +59,26 @@ def make_guide(
 
 def sample_guide(
     guide: Guide, points: Float[Array, "b n 3"], box_warp: float
-) -> tuple[Float[Array, "b n 4"], Float[Array, "b n 2"]]:
-    """Colours (unmultiplied, weight) and (mask, mesh z - z in world units) at points."""
+) -> Float[Array, "b n 6"]:
+    """The guide's channels, colour then mesh, at points in world units."""
     packed = jnp.concatenate([guide.colour, guide.mesh], -1)
-    grid = points[:, None, :, :2] * (2 / box_warp)
-    values = grid_sample(packed, grid)[:, 0]
-    mask = values[..., 4:5]
-    on = mask > EMPTY
-    depth = values[..., 5:6] / jnp.where(on, mask, 1.0) - points[..., 2:3]
-    return unmultiply(values[..., :4]), jnp.concatenate([mask, jnp.where(on, depth, 0.0)], -1)
+    return grid_sample(packed, points[..., :2] * (2 / box_warp))
 
 
 def point_features(
-    guide: Guide, points: Float[Array, "b n 3"], box_warp: float
-) -> Float[Array, "b n 12"]:
-    """What the decoder reads of the guide: colour, weight, mask, depths, position."""
-    colour, mesh = sample_guide(guide, points, box_warp)
-    mask, depth = mesh[..., :1], mesh[..., 1:]
+    sampled: Float[Array, "*n 6"], points: Float[Array, "*n 3"], box_warp: float
+) -> Float[Array, "*n 11"]:
+    """What the decoder reads of the guide: colour, weight, mask, depths, position.
+
+    Args:
+        sampled: of sample_guide.
+    """
+    mask = sampled[..., 4:5]
+    on = mask > EMPTY
+    depth = jnp.where(on, sampled[..., 5:] / jnp.where(on, mask, 1.0) - points[..., 2:], 0.0)
     steps = [jnp.tanh(depth / scale) * mask for scale in DEPTH_SCALES]
-    return jnp.concatenate([colour, mask, *steps, points * (2 / box_warp)], -1)
+    position = points * (2 / box_warp)
+    return jnp.concatenate([unmultiply(sampled[..., :4]), mask, *steps, position], -1)
 
 
 POINT_FEATURES = 4 + 1 + len(DEPTH_SCALES) + 3
