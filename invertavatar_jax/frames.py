@@ -196,7 +196,9 @@ def _frames(surface, texels, mesh, photo, camera, *, sizes: Model, capacity: int
     image, matte = photo
     vertices, normals = mesh
     drive, drawn_depth, needed = _draw(surface, vertices, camera, sizes, capacity)
-    maps = uv.project_to_uv(texels, vertices, normals, camera, image, drawn_depth)
+    # the released maps test neither depth nor matte, but only small ones pass colours through
+    person = None if drawn_depth is None else matte
+    maps = uv.project_to_uv(texels, vertices, normals, camera, image, drawn_depth, person)
     frontal = None
     if drive.box_raster is not None:
         frontal = frontal_positions(drive.box_raster, camera, sizes.renderer.box_warp)

@@ -11,6 +11,7 @@ from invertavatar_jax.ops.project import project
 from invertavatar_jax.types import Camera
 
 FACING = 0.1  # cosine between normal and camera axis from which a texel counts as seen
+PERSON = 0.5  # the matte from which a pixel is the person's
 # A texel is hidden where the drawn depth is nearer by more than this: world units (1.2 mm),
 # plus the depth that the surface spans over so many pixels.
 HIDDEN_BY = 0.003
@@ -64,6 +65,7 @@ def project_to_uv(
     camera: Camera,
     image: Float[Array, "*b h w 3"],
     drawn_depth: Float[Array, "*b h w"] | None = None,
+    matte: Float[Array, "*b h w 1"] | None = None,
 ) -> UVMaps:
     """Pulls a photo into the UV map through the fitted mesh.
 
@@ -73,9 +75,10 @@ def project_to_uv(
     Args:
         drawn_depth: the head's distance along the camera's axis, 0 where there is none; with
             it, texels behind other parts of the head are not visible.
+        matte: 1 = person; with it, texels that fall beside the person are not visible.
 
     Source: SPEC section 9.5, TRAINING section F (5).
-    Deviation: the released test knows neither the image's border nor `drawn_depth`.
+    Deviation: the released test knows neither the image's border, nor depth, nor the matte.
     """
     at_texel = lambda values: _at_texels(texels, values)
     point, normal = at_texel(vertices), at_texel(normals)
@@ -93,8 +96,11 @@ def project_to_uv(
         steep = jnp.sqrt(jnp.maximum(1 - facing**2, 0)) / jnp.maximum(facing, FACING)
         slack = HIDDEN_BY + HIDDEN_SPAN_PX * pixel * steep
         seen &= depth <= _nearest(drawn_depth, position) + slack
+    sampled = _sample(image if matte is None else jnp.concatenate([image, matte], -1), xy)
+    if matte is not None:
+        seen &= sampled[..., 3] >= PERSON
     seen = seen[..., None]
-    return UVMaps(jnp.where(seen, _sample(image, xy), 1.0), xy, seen.astype(jnp.float32))
+    return UVMaps(jnp.where(seen, sampled[..., :3], 1.0), xy, seen.astype(jnp.float32))
 
 
 def _at_texels(texels: Texels, values: Float[Array, "*b v c"]) -> Float[Array, "*b u u c"]:
