@@ -43,7 +43,7 @@ def _backward_rule(saved, grad):
             x,
             grad[:, k : k + 2 * height : 2, j : j + 2 * width : 2],
             (((0, 1, 2), (0, 1, 2)), ((), ())),
-            preferred_element_type=jnp.float32,
+            preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
         )
         for k in range(3)
         for j in range(3)

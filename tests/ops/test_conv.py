@@ -68,3 +68,12 @@ def test_the_gradient_lowers_for_an_accelerator_as_one_convolution_per_operand()
     text = f.trace(xs[0], weight).lower(lowering_platforms=("cuda",)).as_text()
     assert text.count("stablehlo.convolution") == 2
     assert "stablehlo.dot_general" not in text
+
+
+def test_weight_gradients_in_pieces_equal_autodiff():
+    key_x, key_weight = jax.random.split(jax.random.key(1))
+    x = jax.random.normal(key_x, (3, 64, 64, 2))  # a piece holds one sample of this size
+    weight = jax.random.normal(key_weight, (3, 3, 2, 32))
+    loss = lambda weight, convolve: jnp.sin(convolve(x, weight, 1, 1)).mean()
+    got, expected = (jax.grad(loss)(weight, convolve) for convolve in (conv.conv2d, plain))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
