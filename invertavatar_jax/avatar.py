@@ -6,6 +6,7 @@ avatar = model.reconstruct(track)
 image = model.render(avatar, expression, camera)
 """
 
+import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from invertavatar_jax import frames, generator, inversion, networks
+from invertavatar_jax import weights as weights_files
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.fit import morphable
 from invertavatar_jax.generator import Colours, Features
@@ -155,3 +157,13 @@ class Model:
         gaze = np.zeros(4, np.float32) if gaze_rad is None else gaze_rad
         drive = frames.make_drive(self._geometry, avatar.identity, expression, gaze, camera)
         return jnp.clip(self._draw(self.weights, avatar, drive).image[0], -1.0, 1.0)
+
+
+def load(path: str | os.PathLike | None = None) -> Model:
+    """A model with the weights of a file; None: those of the package.
+
+    Raises:
+        UserError: the file is missing, damaged or foreign.
+    """
+    arrays, sizes, _ = weights_files.load(path)
+    return Model(sizes, arrays)

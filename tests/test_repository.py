@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "invertavatar_jax"
 STAGES = ("fit", "encode", "aggregate", "generate", "rasterize", "render", "supervise")
 SHARED = {"ops", "types", "pure", "layers", "settings", "errors"}  # what any stage may import
-FILE_LINES, FUNCTION_LINES, PARAMETERS = 400, 60, 10
+FILE_LINES, FUNCTION_LINES, PARAMETERS = 400, 60, 12
 
 
 def tracked(pattern: str) -> list[Path]:
