@@ -9,6 +9,7 @@ from invertavatar_jax.data.synthetic import files, hair, light, motion, scene, w
 from invertavatar_jax.data.synthetic.anatomy import harmonics
 from invertavatar_jax.data.synthetic.person import sample_person
 from invertavatar_jax.fit import morphable
+from invertavatar_jax.fit.head_layout import SLOTS
 from invertavatar_jax.rasterize.api import interpolate, rasterize
 
 SIZE, FRAMES = 64, 3
@@ -74,13 +75,17 @@ def test_the_background_shows_where_the_person_is_not(clip):
     assert (clip.head_matte <= clip.matte).all()
 
 
-def test_the_two_eyes_are_where_the_pupils_are_dark(studio):
-    """The texture's iris sits on the pole that the gaze turns."""
+def test_the_iris_is_painted_around_the_direction_of_the_gaze(studio):
+    """Texels go outwards from the slot's centre as the eyeball's points do from its axis."""
     head = studio.anatomy.head
-    for eye in (head.eye_left, head.eye_right):
-        front = eye[np.argmax(head.template[eye, 2])]
-        spread = head.uv[eye][head.uv[eye, 1] > 0]
-        np.testing.assert_allclose(head.uv[front], 0.5 * (spread.min(0) + spread.max(0)), atol=0.01)
+    for eye, slot in ((head.eye_left, SLOTS["eye_l"]), (head.eye_right, SLOTS["eye_r"])):
+        outwards = (head.template[eye] - head.template[eye].mean(0))[:, :2]
+        texel = head.uv[eye] - 0.5 * (np.array(slot[:2]) + slot[2:])
+        front = head.template[eye, 2] > head.template[eye, 2].mean()
+        for axis in (0, 1):
+            assert np.corrcoef(outwards[front, axis], texel[front, axis])[0, 1] > 0.95
+        small = np.linalg.norm(outwards, axis=-1) < 0.008
+        assert (np.linalg.norm(texel[front & small], axis=-1) < 0.03).all()
 
 
 def test_harmonics_are_orthonormal():

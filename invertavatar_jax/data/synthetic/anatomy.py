@@ -10,8 +10,8 @@ from invertavatar_jax.fit.morphable import HeadModel, normals, vertices
 from invertavatar_jax.rasterize.api import interpolate, rasterize
 
 TEXTURE = 512  # texels on a side
-DIRECTIONS = 96  # for the visibility of the sky from each vertex
-DEPTH_MAP = 160  # pixels on a side of the depth maps behind it
+DIRECTIONS = 64  # for the visibility of the sky from each vertex
+DEPTH_MAP = 128  # pixels on a side of the depth maps behind it
 # Curves in the texture layout (fit/head_layout.py), right half; the left is their mirror image.
 LIPS = ((0.434, 0.491), (0.441, 0.511), (0.453, 0.522), (0.468, 0.530), (0.486, 0.536),
         (0.500, 0.531), (0.500, 0.446), (0.482, 0.447), (0.463, 0.452), (0.448, 0.462),

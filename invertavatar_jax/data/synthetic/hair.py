@@ -75,7 +75,7 @@ def sample_style(rng: np.random.Generator, person: Person) -> Style:
         curl=person.curl if name in ("curly", "short", "buzz") else 0.3 * person.curl * u(0, 1),
         cut={"bob": u(-0.24, -0.12), "long": u(-0.75, -0.3)}.get(name, -0.18),
         gap=u(0.125, 0.165),
-        strands={"bald": 0, "tied": 2200, "short": 3400, "buzz": 3400}.get(name, 2600),
+        strands={"bald": 0, "short": 3400, "buzz": 3400, "combed": 2600}.get(name, 1600),
     )
 
 
@@ -193,7 +193,7 @@ def grow(
     edge = np.clip(depth[carrier] / 0.05, 0.15, 1.0)
     points = _fall(rng, style, roots, length, inner, fringe, edge, skull, shoulders)
     along = np.linspace(0, 1, POINTS)
-    coarse = {"buzz": 0.0024, "short": 0.0036}.get(style.name, 0.0056)
+    coarse = {"buzz": 0.0024, "short": 0.0036, "combed": 0.0056}.get(style.name, 0.0078)
     width = coarse * rng.uniform(0.5, 1.3, (count, 1)) * (1 - along**2 * 0.8)
     width *= np.clip(0.3 + depth[carrier] / 0.03, 0.3, 1.0)[:, None]  # finer at the hairline
     shade = (0.45 + 0.55 * inner[:, None]) * (0.65 + 0.35 * np.minimum(1, along * 3))

@@ -24,6 +24,7 @@ SAMPLES = 2  # per pixel and axis
 LEAST_BLOCKS = 8  # of the rasterizer's list, per pixel: most scenes need less
 SHADOW_TINT = np.array([0.72, 0.96, 1.0], "f4")  # light scatters in skin, red the farthest
 EYE_RADIUS = 0.0374
+SKULL = np.array([0.0, 0.10, -0.02], "f4")  # its centre
 GLINT = 0.0048  # half the side of a window's reflection in an eye
 
 
@@ -206,8 +207,11 @@ def _light_strands(mesh, view, points, normal, neutral, rest_normal, eye_at):
     tint = 0.02 + strands.colour[:, None]
     gleam = lit * (0.035 * across**70 + 0.5 * tint * across**20) * view.key_colour
     colour = jnp.concatenate([strands.colour[:, None] * light, gleam], -1)
+    # hair on the far side of the skull is hidden: what is not a number is not drawn
+    facing = _dot(_unit(path - SKULL), toward)
+    path = jnp.where((facing < -0.3) & (path[..., 1:2] > 0.0), jnp.nan, path)
     both = jnp.stack([path - side, path + side], 2)
-    colours = jnp.broadcast_to(colour[:, :, None], (*both.shape[:-1], 6))
+    colours = colour[:, :, None] * jnp.array([0.8, 1.15])[:, None]  # streaks within a ribbon
     return both.reshape(-1, 3), colours.reshape(-1, 6)
 
 

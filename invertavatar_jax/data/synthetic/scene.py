@@ -16,7 +16,7 @@ from invertavatar_jax.data.synthetic.person import Person, load_group_means, sam
 from invertavatar_jax.data.synthetic.render import Drawn, Mesh, View, joint_triangles, make_renderer
 from invertavatar_jax.fit.morphable import HeadModel, load_head_model, vertices
 
-STRAND_COUNTS = (1280, 2816, 4736)  # scenes are filled up to one of these: few compilations
+STRAND_COUNTS = (1280, 1792, 2816, 4736)  # scenes are filled up to one of these: few compilations
 SOLID_VERTICES = 1720  # of the garment and glasses, filled up
 
 
@@ -162,7 +162,7 @@ def _grow(rng, anatomy, person, style, beard, beard_length, neutral, garment) ->
         np.zeros((missing, hair.POINTS), "f4"), np.zeros(missing, "i4"),
     )  # fmt: skip
     joined = hair.Strands(*(np.concatenate(leaf) for leaf in zip(*parts, empty, strict=True)))
-    return hair.refine(joined, 3 if style.length > 0.2 else 1)
+    return hair.refine(joined, 6 if style.strands == 1600 else 1)
 
 
 def _covered(head: HeadModel, neutral: np.ndarray, line) -> np.ndarray:
