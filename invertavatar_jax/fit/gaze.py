@@ -71,11 +71,15 @@ def _angles(head, identity, rotation, translation, image, eye: Eye, vertices):
     )
     see = lambda point: _see(point, rotation, translation)
     offset = image[:, list(eye.corners)].mean(1) - np.mean([see(c)[0] for c in corners], axis=0)
-    pixel, place = see(centre)
-    off = (image[:, eye.iris] - pixel - offset) * place[:, 2:] / FOCAL
-    off = off / np.maximum(radius, np.linalg.norm(off, axis=-1, keepdims=True) / 0.9)
-    towards = -np.sqrt(np.maximum(radius**2 - np.square(off * radius).sum(-1), 0.0)) / radius
-    direction = np.concatenate((off, towards[:, None]), -1)
+    place = see(centre)[1]
+    ray = np.concatenate(
+        ((image[:, eye.iris] - offset - 0.5) / FOCAL, np.ones((len(image), 1))), axis=-1
+    )
+    ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
+    nearest = (ray * place).sum(-1, keepdims=True)
+    inside = radius**2 - (np.square(place).sum(-1, keepdims=True) - nearest**2)
+    direction = ray * (nearest - np.sqrt(np.maximum(inside, 0.0))) - place
+    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
     in_head = np.einsum("tji,tj->ti", rotation, direction)
     yaw = np.arctan2(in_head[:, 0], in_head[:, 2])
     pitch = np.arcsin(np.clip(in_head[:, 1], -1.0, 1.0))
