@@ -101,7 +101,7 @@ def grid(seed, count, size, *, integer):
 
 
 @pytest.mark.parametrize("integer", [False, True])
-@pytest.mark.parametrize("count", [5, 17, 60, 130])
+@pytest.mark.parametrize("count", [5, 60, 130])
 def test_a_closed_surface_has_no_holes(count, integer):
     for seed in range(3):
         vertices, triangles = grid(seed, count, 256, integer=integer)
@@ -160,12 +160,12 @@ def test_views_in_one_call_are_the_views_one_by_one():
 
 
 def test_two_runs_give_the_same_bits():
-    vertices, triangles = grid(0, 60, 128, integer=True)
+    vertices, triangles = grid(0, 60, 256, integer=True)
     vertices[:, 2] = 1  # ties everywhere
-    runs = [np.asarray(api.rasterize(vertices, triangles, 128, 128).triangle) for _ in range(3)]
+    runs = [np.asarray(api.rasterize(vertices, triangles, 256, 256).triangle) for _ in range(3)]
     np.testing.assert_array_equal(runs[0], runs[1])
     np.testing.assert_array_equal(runs[0], runs[2])
-    other = api.rasterize(vertices, triangles, 128, 128, keys="2xu32")
+    other = api.rasterize(vertices, triangles, 256, 256, keys="2xu32")
     np.testing.assert_array_equal(runs[0], other.triangle)
 
 
