@@ -71,7 +71,7 @@ def _weight_gradient(x, grad, k, stride, padding):
             correlate(some.transpose(3, 1, 2, 0), of.transpose(1, 2, 0, 3), _DIMENSIONS)
             for some, of in _pieces(x, grad)
         ]
-        return sum(pieces).transpose(1, 2, 0, 3)
+        return functools.reduce(jnp.add, pieces).transpose(1, 2, 0, 3)
 
     # Other platforms' compilers know the gradient by its order of dimensions.
     in_place = lambda x, grad: correlate(x, grad, ("CHWN", "IHWO", "HWNC"))
