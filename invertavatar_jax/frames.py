@@ -22,6 +22,7 @@ from invertavatar_jax.types import Camera, Drive, Frame
 # side, is below the second number: hair and a matte's soft edge must not leak into it.
 BACKGROUND_MARGIN = 1 / 24
 BACKGROUND_MATTE = 0.1
+PADDING = 6  # levels: a crop's rows and columns beyond the source are not brighter
 
 
 class Geometry(NamedTuple):
@@ -185,15 +186,29 @@ def frontal_positions(
 
 
 @functools.partial(jax.jit, static_argnames="side")
-def _photo(image: Array, matte: Array, *, side: int) -> tuple[Array, Array]:
+def _photo(image: Array, matte: Array, *, side: int) -> tuple[Array, Array, Array]:
     """Bytes to numbers, at the model's size. Alone, or XLA repeats it in each of its readers."""
+    padding = _padding(image)
     image = resize_antialias(image.astype(jnp.float32) / 127.5 - 1, (side, side))
-    return image, resize_antialias(matte[..., None].astype(jnp.float32) / 255, (side, side))
+    matte = matte[..., None].astype(jnp.float32) / 255 * (1 - padding)
+    return image, *(resize_antialias(x, (side, side)) for x in (matte, padding))
+
+
+def _padding(image: UInt8[Array, "b h w 3"]) -> Float[Array, "b h w 1"]:
+    """1 in black rows and columns along the borders, which a crop has beyond its source."""
+    inside = jnp.ones((*image.shape[:-1], 1))
+    lit = jnp.any(image > PADDING, -1)
+    for axis in (-2, -1):
+        line = jnp.any(lit, axis, keepdims=True).astype(jnp.int32)
+        along = (-3 - axis) % lit.ndim
+        begun = lax.cummax(line, along) * lax.cummax(line, along, reverse=True)
+        inside = inside * begun[..., None]
+    return 1 - inside
 
 
 @functools.partial(jax.jit, static_argnames=("sizes", "capacity"))
 def _frames(surface, texels, mesh, photo, camera, *, sizes: Model, capacity: int):
-    image, matte = photo
+    image, matte, padding = photo
     vertices, normals = mesh
     drive, drawn_depth, needed = _draw(surface, vertices, camera, sizes, capacity)
     # the released maps test neither depth nor matte, but only small ones pass colours through
@@ -203,7 +218,8 @@ def _frames(surface, texels, mesh, photo, camera, *, sizes: Model, capacity: int
     if drive.box_raster is not None:
         frontal = frontal_positions(drive.box_raster, camera, sizes.renderer.box_warp)
     frame = Frame(image, matte, maps.rgb, maps.xy, maps.visible, drive, frontal)
-    return (frame, fill_background(image, matte)), needed
+    # what the source does not show is filled like the person
+    return (frame, fill_background(image, jnp.maximum(matte, padding))), needed
 
 
 @functools.partial(jax.jit, static_argnames=("sizes", "capacity"))

@@ -138,6 +138,19 @@ def test_the_background_keeps_what_is_behind_and_loses_the_person(made):
     np.testing.assert_array_equal(filled[corner], image[corner])
 
 
+def test_a_crops_padding_is_no_person_and_no_background(geometry, shot):
+    image, matte = shot.image.copy(), np.full_like(shot.matte, 255)
+    image[-20:], image[:, :12] = 0, 0
+    matte[:8] = 0  # the only background that is known
+    frame, background = frames.make_frame(geometry, shot._replace(image=image, matte=matte))
+    kept = np.asarray(frame.matte[0, ..., 0])
+    assert np.all(kept[-9:] == 0) and np.all(kept[:, :5] == 0) and np.all(kept[6:20, 8:] == 1)
+    visible = np.asarray(frame.uv_visible[..., 0]) == 1
+    xy = np.asarray(frame.uv_xy)[visible]
+    assert len(xy) > 100 and xy[:, 1].max() <= 1 - 19 / SIDE and xy[:, 0].min() >= -1 + 11 / SIDE
+    assert np.asarray(background)[..., 2].min() > 0.3  # blue everywhere, nowhere black
+
+
 def test_a_batch_is_its_frames_one_by_one(geometry, shot, made):
     other = shot._replace(camera=Camera(cameras.orbit(-0.2, 0.0), cameras.intrinsics()))
     pair = jax.tree.map(lambda *x: np.stack(x), shot, other)
