@@ -59,6 +59,7 @@ def main() -> None:
     result = {
         "frames": args.frames,
         "growth_mib": round(resident_mib() - memory, 2),
+        "compilations": settled,
         "compilations_after_warm_up": len(compiled) - settled,
         "frames_per_second": round(measured / (time.perf_counter() - begin), 2),
         "device": jax.devices()[0].platform,

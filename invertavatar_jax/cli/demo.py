@@ -48,14 +48,14 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     track = people.get_track(sources, args, console)
     which = people.spread(track, args.frames)
     avatar = people.reconstruct(loaded, track, which, console)
-    scores = people.score_sources(loaded, avatar, track, which, console)
+    scores, again = people.score_sources(loaded, avatar, track, which, console)
     moves, beside = _motion(loaded, track, args.shown)
     with console.step("render"):
         shown = list(people.film(loaded, avatar, moves, console))
     with console.step("write files"):
         out.mkdir(parents=True, exist_ok=True)
         written = people.write_films(out / "demo.mp4", shown, beside, moves.frames_per_second)
-        picture.write_png(out / "sheet.png", _sheet(track, which, beside, shown))
+        picture.write_png(out / "sheet.png", _sheet(track, which, again, beside, shown))
         avatars.write_avatar(
             out / "me.avatar", avatar, people.describe(loaded, track, [name], which)
         )
@@ -99,13 +99,24 @@ def _motion(
     return moves, track.image[: len(moves.expression)]
 
 
-def _sheet(track: "FaceFit", which: list[int], beside, shown: list) -> np.ndarray:
-    """Rows: the sources; the driver, where there is one; the avatar."""
+def _sheet(track: "FaceFit", which: list[int], again: list, beside, shown: list) -> np.ndarray:
+    """Sources, the avatar as in the sources, the driver where there is one, what it drives."""
     from invertavatar_jax.export import picture
 
-    columns = np.linspace(0, len(shown) - 1, min(SHEET_COLUMNS, len(shown))).round().astype(int)
-    rows = {"source": [track.image[i] for i in which[:SHEET_COLUMNS]]}
-    if len(beside) > 1:
-        rows["driver"] = [beside[i] for i in columns]
-    rows["avatar"] = [shown[i] for i in columns]
+    sources = [track.image[i] for i in which]
+    if len(beside) == 1:
+        chosen = _evenly(len(shown), SHEET_COLUMNS - 2)
+        labels = ["source", "avatar", "driven"]
+        return picture.contact_sheet([[sources[0], again[0], *(shown[i] for i in chosen)]], labels)
+    chosen = _evenly(len(shown), SHEET_COLUMNS)
+    rows = {
+        "source": sources[:SHEET_COLUMNS],
+        "avatar": again[:SHEET_COLUMNS],
+        "driver": [beside[i] for i in chosen],
+        "driven": [shown[i] for i in chosen],
+    }
     return picture.contact_sheet(list(rows.values()), row_labels=list(rows))
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()

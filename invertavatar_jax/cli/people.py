@@ -154,16 +154,17 @@ def open_avatar(path: str, loaded: Loaded, console: Console) -> tuple["Avatar", 
 
 def score_sources(
     loaded: Loaded, avatar: "Avatar", track: FaceFit, which: Sequence[int], console: Console
-) -> dict[str, float | None]:
-    """How well the avatar shows the frames it was made from: psnr_face, psnr_head, l1."""
+) -> tuple[dict[str, float | None], list[Picture]]:
+    """Shows the avatar as in the frames it was made from: psnr_face, psnr_head, l1, pictures."""
     with console.step("score"):
         from invertavatar_jax.cli import scoring
 
         side, model = loaded.model.sizes.renderer.image_resolution, loaded.model
-        rows = []
-        for index in which:
+        rows, shown = [], []
+        for index in console.each("score", which, len(which)):
             truth = scoring.truth(track, index, side)
             seen = truth.seen
             image = model.render(avatar, seen.expression, seen.camera, seen.gaze_rad)
             rows.append(scoring.figures(np.asarray(image), truth))
-        return scoring.mean(rows)
+            shown.append(picture.to_uint8(np.asarray(image)))
+        return scoring.mean(rows), shown

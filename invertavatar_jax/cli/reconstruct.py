@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     track = people.get_track(args.sources, args, console)
     which = people.spread(track, args.frames)
     avatar = people.reconstruct(loaded, track, which, console)
-    scores = people.score_sources(loaded, avatar, track, which, console)
+    scores, _ = people.score_sources(loaded, avatar, track, which, console)
     names = [Path(source).name for source in args.sources]
     with console.step("write avatar"):
         details = people.describe(loaded, track, names, which)

@@ -78,7 +78,7 @@ def test_a_full_disk_ends_a_verb_with_one_sentence(
 
     avatar, _ = avatars.read_avatar(avatar_file)  # compiled and computed once for all tests
     monkeypatch.setattr(people, "reconstruct", lambda *_: avatar)
-    monkeypatch.setattr(people, "score_sources", lambda *_: {})
+    monkeypatch.setattr(people, "score_sources", lambda *_: ({}, []))
     monkeypatch.setattr(Path, "write_bytes", full)
     argv = ["reconstruct", person / "photo.npz", "--out", tmp_path / "a.avatar"]
     said = refuse(capsys, *argv, "--weights", person / "tiny.safetensors")
