@@ -11,6 +11,9 @@ from invertavatar_jax.fit.morphable import HeadModel
 
 MOST_RAD = np.deg2rad(40.0)  # eyes turn no further
 OPEN = 0.12  # height of the lids' gap over its width; below it the eye counts as shut
+# The detector sets irises too low: by this share of the distance between them, the mean over
+# renders whose gaze is known.
+IRIS_DROP = 0.016
 BOTH_EYES = 0.7  # share of the two eyes' mean in each eye's gaze: eyes move together
 
 
@@ -71,6 +74,7 @@ def _angles(head, identity, rotation, translation, image, eye: Eye, vertices):
     )
     see = lambda point: _see(point, rotation, translation)
     offset = image[:, list(eye.corners)].mean(1) - np.mean([see(c)[0] for c in corners], axis=0)
+    offset[:, 1] += IRIS_DROP * np.linalg.norm(image[:, IRIS_LEFT] - image[:, IRIS_RIGHT], axis=-1)
     place = see(centre)[1]
     ray = np.concatenate(
         ((image[:, eye.iris] - offset - 0.5) / FOCAL, np.ones((len(image), 1))), axis=-1

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from invertavatar_jax.fit.camera import FOCAL, RADIUS
+from invertavatar_jax.fit.landmarks import BROWS, LIDS, LIPS, OVAL
 from invertavatar_jax.fit.morphable import HeadModel
 
 
@@ -45,13 +46,16 @@ class Pull(NamedTuple):
     expression: Float[Array, "*t e"]
 
 
-NOISE = 0.0026  # of a landmark: 1 % of the distance between the eyes in a crop
-ROBUST = 3.0  # residuals beyond this many NOISE lose weight (Geman-McClure)
-CORRELATED = 8.0  # neighbouring landmarks err alike: so many count as one
+NOISE = 0.0040  # of a landmark: 1.5 % of the distance between the eyes in a crop
+ROBUST = 2.5  # residuals beyond this many NOISE lose weight (Geman-McClure)
+CORRELATED = 12.0  # neighbouring landmarks err alike: so many count as one
 IDENTITY_RIDGE = 1.0  # coefficients have unit variance
 DAMPING = 1e-3
 ROUNDS = 3  # of the active set, per step
 SPARSITY, RIDGE, MIRROR = 1.0, 2.0, 4.0
+# Precision relative to other landmarks: lids, lips and brows are seen exactly and move little,
+# the face's outline slides over the cheeks as the head turns.
+WEIGHTS = ((LIDS, 6.0), (LIPS, 3.0), (BROWS, 3.0), (OVAL, 0.2))
 
 
 def face_at_landmarks(head: HeadModel) -> Face:
@@ -71,11 +75,19 @@ def face_at_landmarks(head: HeadModel) -> Face:
         at(head.template),
         at(head.identity),
         at(head.expression),
-        jnp.ones(len(head.landmark_index)),
+        jnp.asarray(_trust(head.landmark_index)),
         jnp.asarray(SPARSITY * ones),
         jnp.asarray(RIDGE * ones),
         jnp.asarray(mirror),
     )
+
+
+def _trust(numbers: np.ndarray) -> Float[np.ndarray, " n"]:
+    """Weight of each landmark among the others."""
+    weight = np.ones(len(numbers), np.float32)
+    for group, value in WEIGHTS:
+        weight[np.isin(numbers, group)] = value
+    return weight
 
 
 def frontal(count: int, expressions: int) -> Motion:

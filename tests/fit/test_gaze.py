@@ -32,6 +32,9 @@ def scene(head, angles: np.ndarray, view: np.ndarray):
             seen, _ = camera.project(Camera(view[t], camera.intrinsics()), points)
             known = [*head.landmark_index, eye.iris]
             image[t, known] = seen[known]
+    between = np.linalg.norm(image[:, gaze.IRIS_LEFT] - image[:, gaze.IRIS_RIGHT], axis=-1)
+    for eye in (gaze.LEFT, gaze.RIGHT):  # as the detector does
+        image[:, eye.iris, 1] += gaze.IRIS_DROP * between
     identity = np.zeros(len(head.identity), np.float32)
     return identity, pose[:, :3, :3], pose[:, :3, 3], image
 
