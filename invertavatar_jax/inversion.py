@@ -35,8 +35,9 @@ class Memory(NamedTuple):
 
 def encode_latent(nets: Networks, weights: Weights, frame: Frame) -> Float[Array, "b l d"]:
     """E_latent: the first frame -> w_plus. SPEC section 9.1."""
-    average = weights["buffers"]["latent_avg"]
-    return nets.latent.apply(part(weights, "encoder"), frame.image, average[0])
+    # the buffer latent_avg, equal to it in released checkpoints, is not read there either
+    average = weights["buffers"]["generator"]["backbone"]["mapping"]["w_avg"]
+    return nets.latent.apply(part(weights, "encoder"), frame.image, average)
 
 
 def texture_input(frame: Frame, residual: Float[Array, "b h w 3"]) -> Float[Array, "b u u 7"]:
