@@ -143,7 +143,7 @@ def render(
     if guide is None:
         image = nets.superresolution.apply(upsampler, raw, out.features, w_plus)
         return Rendered(image, raw, out.features, out.weight_sum, out.depth, None, planes)
-    skip = _skip(model, guide, _mean(seen.texture), drive, out.depth, keep)
+    skip = _skip(model, guide, _mean(seen.texture), drive, out.depth, keep)  # pyright: ignore
     rgb, alpha = nets.superresolution.apply(upsampler, out.features, out.weight_sum, skip)
     if background is not None:
         rgb = rgb + (1 - alpha) * 0.5 * (background + 1)

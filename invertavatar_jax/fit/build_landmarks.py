@@ -72,7 +72,7 @@ def _sight_one(picture, drawn, network) -> Iterator[tuple]:
 
 def mirror_vertices(head: HeadModel) -> Int[np.ndarray, " v"]:
     """The vertex on the other side of the face for each vertex; the template is symmetric."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # pyright: ignore
 
     return cKDTree(head.template).query(head.template * np.array([-1, 1, 1]))[1]
 

@@ -107,14 +107,14 @@ class _FaceMesh:
         square = _to_square(picture)
         graph = self._graphs[1 if most == 1 else MOST_FACES]
         with contextlib.nullcontext() if self._found_any else _quiet():
-            found = graph.process(square).multi_face_landmarks
+            found = graph.process(square).multi_face_landmarks  # pyright: ignore
         self._found_any |= bool(found)
         return [_in_pixels(face.landmark, square) for face in found or ()]
 
     def _boxes(self, picture: Picture) -> list[tuple[int, int, int, int]]:
         side = max(picture.shape[:2])
         boxes = []
-        for face in self._detector.process(_to_square(picture)).detections or ():
+        for face in self._detector.process(_to_square(picture)).detections or ():  # pyright: ignore
             box = face.location_data.relative_bounding_box
             half = max(box.width, box.height) * side * CROP_FACES / 2
             x, y = (box.xmin + box.width / 2) * side, (box.ymin + box.height / 2) * side
@@ -197,7 +197,7 @@ class Matting:
         small = picture
         if max(height, width) > 256:
             small = np.asarray(Image.fromarray(picture).resize((256, 256), Image.Resampling.BOX))
-        share = np.clip(self._graph.process(small).segmentation_mask, 0.0, 1.0)
+        share = np.clip(self._graph.process(small).segmentation_mask, 0.0, 1.0)  # pyright: ignore
         levels = Image.fromarray(np.rint(share * 255.0).astype(np.uint8))
         return np.asarray(levels.resize((width, height), Image.Resampling.BILINEAR))
 

@@ -92,7 +92,7 @@ def vertices(
         once = head.weld[eye] == eye  # a split vertex must not pull the centre
         centre = ball[..., once, :].mean(-2, keepdims=True)
         turned = jnp.einsum("...ij,...vj->...vi", _turn(gaze), ball - centre) + centre
-        moved = moved.at[..., eye, :].set(turned)
+        moved = moved.at[..., eye, :].set(turned)  # pyright: ignore
     return moved
 
 

@@ -242,7 +242,7 @@ def _check_complete(path, readable, announced, failure, allow_truncated) -> None
 
 def _upright(frame: av.VideoFrame, stream) -> Picture:
     """Square pixels, and the way up that the camera recorded."""
-    aspect = frame.sample_aspect_ratio if hasattr(frame, "sample_aspect_ratio") else None
+    aspect = getattr(frame, "sample_aspect_ratio", None)
     aspect = aspect or stream.sample_aspect_ratio
     width = frame.width
     if aspect and aspect != 1:

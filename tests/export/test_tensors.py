@@ -11,7 +11,10 @@ from invertavatar_jax.types import Camera, FaceFit
 
 @pytest.fixture
 def written(tmp_path):
-    arrays = {"planes/0": np.arange(12, dtype=np.float32).reshape(3, 4)[:, ::2], "n": np.array(3, np.int32)}
+    arrays = {
+        "planes/0": np.arange(12, dtype=np.float32).reshape(3, 4)[:, ::2],
+        "n": np.array(3, np.int32),
+    }
     tensors.write_tensors(tmp_path / "a.avatar", "avatar", arrays, {"preset": "tiny"})
     return tmp_path / "a.avatar", arrays
 
