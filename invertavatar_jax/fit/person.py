@@ -64,9 +64,10 @@ def fit_person(
 def _fit_identity(face: pose.Face, observed: np.ndarray, expressions: int):
     count = len(observed)
     chosen = np.unique(np.linspace(0, count - 1, min(count, IDENTITY_FRAMES)).round().astype(int))
-    padded, share = _pad(observed[chosen], IDENTITY_FRAMES)
+    size = _block(len(chosen), IDENTITY_FRAMES)
+    padded, share = _pad(observed[chosen], size)
     identity, _ = pose.fit_identity(
-        face, pose.frontal(IDENTITY_FRAMES, expressions), jnp.asarray(padded), jnp.asarray(share)
+        face, pose.frontal(size, expressions), jnp.asarray(padded), jnp.asarray(share)
     )
     return identity
 
@@ -96,6 +97,11 @@ def _towards_neighbours(motion: pose.Motion, index, runs) -> pose.Pull:
     )
 
 
+def _block(count: int, most: int) -> int:
+    """A power of two that holds `count` frames, or the largest block: few compilations."""
+    return min(1 << (count - 1).bit_length(), most)
+
+
 def _pad(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Repeats the last entry up to `count`, so that one compiled function fits all lengths."""
     extra = np.repeat(values[-1:], count - len(values), axis=0)
@@ -107,11 +113,11 @@ def _fit_blocks(
     face: pose.Face, identity, start: pose.Motion, observed: np.ndarray, pull: pose.Pull
 ) -> tuple[pose.Motion, np.ndarray]:
     """Fits all frames, a block at a time; NumPy results."""
-    motions, errors = [], []
-    for first in range(0, len(observed), BLOCK):
-        used = min(BLOCK, len(observed) - first)
+    motions, errors, size = [], [], _block(len(observed), BLOCK)
+    for first in range(0, len(observed), size):
+        used = min(size, len(observed) - first)
         cut = lambda x, stop=first + used, first=first: jnp.asarray(
-            _pad(np.asarray(x[first:stop]), BLOCK)[0]
+            _pad(np.asarray(x[first:stop]), size)[0]
         )
         begin = pose.Motion(*map(cut, start))
         goal = pose.Motion(*map(cut, pull.goal))

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from invertavatar_jax.fit.camera import FOCAL, RADIUS
 from invertavatar_jax.fit.landmarks import BROWS, LIDS, LIPS, OVAL
 from invertavatar_jax.fit.morphable import HeadModel
+from invertavatar_jax.fit.newton import DAMPING, accept, bounded_step, solve
 
 
 class Face(NamedTuple):
@@ -50,8 +51,6 @@ NOISE = 0.0040  # of a landmark: 1.5 % of the distance between the eyes in a cro
 ROBUST = 2.5  # residuals beyond this many NOISE lose weight (Geman-McClure)
 CORRELATED = 12.0  # neighbouring landmarks err alike: so many count as one
 IDENTITY_RIDGE = 1.0  # coefficients have unit variance
-DAMPING = 1e-3
-ROUNDS = 3  # of the active set, per step
 SPARSITY, RIDGE, MIRROR = 1.0, 2.0, 4.0
 # Precision relative to other landmarks: lids, lips and brows are seen exactly and move little,
 # the face's outline slides over the cheeks as the head turns.
@@ -196,39 +195,6 @@ def _frame_system(
     )
 
 
-def _bounded_step(curvature, gradient, expression):
-    """Minimises the quadratic model with expression + step kept in [0, 1]."""
-    low = jnp.concatenate((jnp.full(6, -jnp.inf), -expression))
-    high = jnp.concatenate((jnp.full(6, jnp.inf), 1.0 - expression))
-    step = jnp.zeros_like(gradient)
-    slope = gradient
-    held = ((low >= 0) & (slope > 0)) | ((high <= 0) & (slope < 0))
-    for _ in range(ROUNDS):
-        free = ~held
-        system = jnp.where(free[:, None] & free, curvature, 0.0) + jnp.diag(held.astype(step.dtype))
-        right = jnp.where(free, -(gradient + curvature @ jnp.where(held, step, 0.0)), step)
-        wanted = _solve(system, right[:, None])[:, 0]
-        step = jnp.clip(wanted, low, high)
-        slope = gradient + curvature @ step
-        at_low, at_high = step <= low, step >= high
-        held = (at_low & (slope > 0)) | (at_high & (slope < 0))
-    return step
-
-
-def _accept(better, tried, kept, damping):
-    """Levenberg and Marquardt's rule: keeps a step that helps, else tries a shorter one."""
-    chosen = jax.tree.map(lambda new, old: jnp.where(better, new, old), tried, kept)
-    return chosen, jnp.clip(damping * jnp.where(better, 0.3, 10.0), 1e-5, 1e3)
-
-
-def _solve(matrix: Float[Array, "p p"], right: Float[Array, "p q"]) -> Float[Array, "p q"]:
-    """Cholesky solve with the diagonal scaled to 1: pose and weights differ by 1e7 in scale."""
-    scale = jax.lax.rsqrt(jnp.diag(matrix))[:, None]
-    scaled = matrix * scale * scale[:, 0]
-    factor = jax.scipy.linalg.cho_factor(scaled + 1e-6 * jnp.eye(len(matrix)))
-    return scale * jax.scipy.linalg.cho_solve(factor, scale * right)
-
-
 def _moved(motion: Motion, step: Float[Array, " p"]) -> Motion:
     turn = step[:3]
     angle = jnp.sqrt(jnp.square(turn).sum() + 1e-20)
@@ -269,9 +235,9 @@ def fit_motion(
             (curvature, gradient), _, _ = _frame_system(
                 face, identity, motion, image, pull, width, damping
             )
-            tried = _moved(motion, _bounded_step(curvature, gradient, motion.expression))
+            tried = _moved(motion, bounded_step(curvature, gradient, motion.expression))
             better = cost(tried, width) < cost(motion, width)
-            return _accept(better, tried, motion, damping), None
+            return accept(better, tried, motion, damping), None
 
         motion, _ = jax.lax.scan(body, (motion, jnp.float32(DAMPING)), _annealed(steps))[0]
         return motion, jnp.linalg.norm(project(face, identity, motion) - image, axis=-1)
@@ -300,12 +266,12 @@ def fit_identity(
         (curvature, gradient), cross, (matrix, slope) = _frame_system(
             face, identity, motion, image, pull, width, damping
         )
-        step = _bounded_step(curvature, gradient, motion.expression)
+        step = bounded_step(curvature, gradient, motion.expression)
         moved = motion.expression + step[6:]
         free = jnp.concatenate((jnp.ones(6, bool), (moved > 0) & (moved < 1)))
         system = jnp.where(free[:, None] & free, curvature, 0.0) + jnp.diag((~free) * 1.0)
         free_cross = jnp.where(free[:, None], cross, 0.0)
-        gain = _solve(system, free_cross)
+        gain = solve(system, free_cross)
         return step, gain, share * (matrix - free_cross.T @ gain), share * (slope + cross.T @ step)
 
     def cost(identity, motion, width):
@@ -321,10 +287,10 @@ def fit_identity(
         total = matrix.sum(0) + IDENTITY_RIDGE * jnp.eye(len(identity))
         total = total + damping * jnp.diag(jnp.diag(total))
         right = slope.sum(0) + IDENTITY_RIDGE * identity
-        change = -_solve(total, right[:, None])[:, 0]
+        change = -solve(total, right[:, None])[:, 0]
         tried = (identity + change, jax.vmap(_moved)(motion, step - gain @ change))
         better = cost(*tried, width) < cost(identity, motion, width)
-        return _accept(better, tried, (identity, motion), damping), None
+        return accept(better, tried, (identity, motion), damping), None
 
     identity = jnp.zeros(face.identity.shape[0])
     state = ((identity, start), jnp.float32(DAMPING))

@@ -1,8 +1,6 @@
 """Tracks one person through photos or a video: `fit` gives a FaceFit and a report."""
 
-import argparse
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypedDict
 
@@ -11,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from invertavatar_jax.fit import crop, landmarks
 from invertavatar_jax.fit.camera import intrinsics, invert
+from invertavatar_jax.fit.follow import follow
 from invertavatar_jax.fit.morphable import HeadModel, load_head_model
 from invertavatar_jax.fit.person import Person, fit_person
 from invertavatar_jax.fit.sources import Given, Source, SourceError, open_source
@@ -83,7 +82,7 @@ def fit(
 def _see_all(source: Source, network, face, notes: list[str], report) -> _Seen:
     points, has_face, most = [], [], 0
     nothing = np.zeros((landmarks.LANDMARKS, 3), np.float32)
-    frames = landmarks.follow(source.frames(), network, face=face, is_video=source.is_video)
+    frames = follow(source.frames(), network, face=face, is_video=source.is_video)
     for found in frames:
         has_face.append(found.points is not None)
         points.append(nothing if found.points is None else found.points)
@@ -155,21 +154,3 @@ def _spread(values: np.ndarray, where: np.ndarray, count: int) -> np.ndarray:
     result = np.zeros((count, *values.shape[1:]), np.float32)
     result[where] = values
     return result
-
-
-def main() -> None:
-    """Tracks a file and prints the report. Run: python -m invertavatar_jax.fit.track CLIP."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("source", nargs="+", help="a photo, photos, a folder or a video")
-    parser.add_argument("--size", type=int, default=512, help="side of the crops in pixels")
-    parser.add_argument("--face", type=int, default=None, help="which face, by size; 0 largest")
-    options = parser.parse_args()
-    given = options.source[0] if len(options.source) == 1 else options.source
-    _, report = fit(given, size=options.size, face=options.face)
-    for note in report["warnings"]:
-        warnings.warn(note, stacklevel=1)
-    print(report)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,8 @@ import skimage.data
 from PIL import Image
 
 from invertavatar_jax.fit import landmarks
-from invertavatar_jax.fit.landmarks import MOST_FACES, face_box, follow, search
+from invertavatar_jax.fit.follow import face_box, follow, search
+from invertavatar_jax.fit.landmarks import MOST_FACES
 
 
 def face_points(x: float, y: float, side: float) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
-from invertavatar_jax.fit import camera, pose
+from invertavatar_jax.fit import camera, newton, pose
 from invertavatar_jax.fit.morphable import load_head_model
 
 FRAMES = 4
@@ -124,7 +124,7 @@ def test_a_bounded_step_is_the_quadratics_minimum(seed):
     expression = rng.uniform(0, 1, size - 6).astype(np.float32)
     expression[:3] = (0, 1, 0)
     curvature, gradient = root.T @ root, -root.T @ goal
-    step = pose._bounded_step(
+    step = newton.bounded_step(
         jnp.asarray(curvature, jnp.float32),
         jnp.asarray(gradient, jnp.float32),
         jnp.asarray(expression),

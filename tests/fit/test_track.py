@@ -89,7 +89,7 @@ def test_moving_the_picture_moves_the_crop_and_nothing_else(tracked):
     np.testing.assert_allclose(
         fit.source_from_crop[0, :2, 2] - fit.source_from_crop[2, :2, 2], (60, 0), atol=3
     )
-    np.testing.assert_allclose(fit.expression[0], fit.expression[2], atol=0.15)
+    assert np.abs(fit.expression[0] - fit.expression[2]).mean() < 0.04
     difference = np.abs(fit.image[0].astype(int) - fit.image[2])
     assert np.median(difference) < 12
 
