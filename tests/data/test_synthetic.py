@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from invertavatar_jax.data import shards
-from invertavatar_jax.data.synthetic import files, hair, light, motion, scene, wear
+from invertavatar_jax.data.synthetic import files, hair, light, motion, obstacles, scene, wear
 from invertavatar_jax.data.synthetic.anatomy import harmonics
 from invertavatar_jax.data.synthetic.person import sample_person
 from invertavatar_jax.fit import morphable
@@ -124,11 +124,11 @@ def test_hair_stays_outside_the_skull(studio):
     neutral = np.asarray(studio.shape(person.identity))
     skin = np.unique(head.triangles[head.triangle_part == 0])
     garment = wear.garment(rng, neutral[skin], wear.neckline(rng))
-    shoulders = hair.measure_shoulders(garment.vertices, wear.AROUND)
+    shoulders = obstacles.measure_shoulders(garment.vertices, wear.AROUND)
     style = hair.sample_style(rng, person)._replace(name="long", strands=300, length=0.8, cut=-0.5)
     strands = hair.grow(rng, studio.anatomy, person, style, neutral, shoulders)
-    skull = hair.measure_skull(neutral[neutral[:, 1] > -0.24])
-    offset = strands.points[:, 1:].reshape(-1, 3) - hair.CENTRE
+    skull = obstacles.measure_skull(neutral[neutral[:, 1] > -0.24])
+    offset = strands.points[:, 1:].reshape(-1, 3) - obstacles.CENTRE
     radius = np.linalg.norm(offset, axis=-1)
     above = offset[:, 1] > -0.05
     assert (radius - skull(offset / radius[:, None]))[above].min() > -0.002

@@ -99,13 +99,13 @@ def _eye_surround(
     rng: np.random.Generator, anatomy: Anatomy, person: Person, texture: Texture
 ) -> Texture:
     """Shade of the sockets, the lids' crease, lashes and make-up."""
-    tired = rng.uniform(0.0, 0.35) + 0.25 * person.age
+    tired = rng.uniform(0.0, 0.18) + 0.15 * person.age
     log = anatomy.sockets[..., None] * np.array([0.45, 0.6, 0.5]) * tired
     log = log + anatomy.creases[..., None] * np.array([0.7, 0.9, 0.9]) * rng.uniform(0.3, 0.9)
     texture = texture * np.exp(-log)
     made_up = not person.male and rng.random() < 0.55
     if made_up and rng.random() < 0.5:
-        shadow = linear([0.35, 0.26, 0.26]) * rng.uniform(0.5, 1.5, 3)
+        shadow = person.skin * np.array([0.6, 0.42, 0.45]) * rng.uniform(0.6, 1.4, 3)
         y = anatomy.position[..., 1]
         texture = mix(texture, shadow, anatomy.sockets * step(y - 0.055, 0.006) * 0.45)
     lash = person.hair * 0.4 * (0.3 if made_up else 1.0)
@@ -146,7 +146,7 @@ def _slot(name: str) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
 
 
 def _eyes(rng: np.random.Generator, person: Person, texture: Texture) -> None:
-    white = linear([0.86, 0.83, 0.80]) * rng.uniform(0.8, 1.1)
+    white = linear([0.90, 0.88, 0.86]) * rng.uniform(0.85, 1.1)
     size, pupil = rng.uniform(0.36, 0.41), rng.uniform(0.34, 0.5)
     for name in ("eye_l", "eye_r"):
         window, across, upwards = _slot(name)

@@ -5,13 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from invertavatar_jax.data.synthetic.anatomy import UPPER_LID, Anatomy
+from invertavatar_jax.data.synthetic.anatomy import Anatomy
 from invertavatar_jax.data.synthetic.noise import bump, step
+from invertavatar_jax.data.synthetic.obstacles import CENTRE, Shoulders, measure_skull
 from invertavatar_jax.data.synthetic.person import Person
 
 POINTS = 9  # of a strand
-CENTRE = np.array([0.0, 0.10, -0.02])  # of the skull
-AZIMUTHS, ELEVATIONS = 64, 48
 
 
 class Strands(NamedTuple):
@@ -110,66 +109,6 @@ def sample_roots(
     share = rng.dirichlet([1, 1, 1], count)
     points = np.einsum("nk,nkc->nc", share, corner[chosen])
     return points, triangles[chosen, share.argmax(-1)]
-
-
-class Skull(NamedTuple):
-    """How far the head and shoulders reach from CENTRE in each direction."""
-
-    reach: Float[np.ndarray, "e a"]
-
-    def __call__(self, unit: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n"]:
-        row = (np.arcsin(np.clip(unit[..., 1], -1, 1)) / np.pi + 0.5) * ELEVATIONS - 0.5
-        column = (np.arctan2(unit[..., 0], unit[..., 2]) / (2 * np.pi) + 0.5) * AZIMUTHS - 0.5
-        row = np.clip(row, 0, ELEVATIONS - 1.001)
-        r, c = np.floor(row).astype(int), np.floor(column).astype(int)
-        fr, fc = row - r, column - c
-        at = lambda i, j: self.reach[i, j % AZIMUTHS]
-        below = at(r, c) * (1 - fc) + at(r, c + 1) * fc
-        above = at(r + 1, c) * (1 - fc) + at(r + 1, c + 1) * fc
-        return below * (1 - fr) + above * fr
-
-
-class Shoulders(NamedTuple):
-    """The garment as rings, from which the height of its top follows at any place."""
-
-    radius: Float[np.ndarray, "r a"]  # rows downwards, from angle -pi
-    height: Float[np.ndarray, "r a"]
-
-    def __call__(self, place: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
-        count = self.radius.shape[1]
-        angle = np.arctan2(place[:, 0], place[:, 2] + 0.05)
-        column = np.round((angle / (2 * np.pi) + 0.5) * count).astype(int) % count
-        radius, height = self.radius[:, column], self.height[:, column]
-        reach = np.hypot(place[:, 0], place[:, 2] + 0.05)
-        row = np.clip((radius < reach).sum(0), 1, len(radius) - 1)
-        at = lambda a, r: np.take_along_axis(a, r[None], 0)[0]
-        wide, narrow = at(radius, row), at(radius, row - 1)
-        share = np.clip((reach - narrow) / np.maximum(wide - narrow, 1e-6), 0, 1)
-        top = at(height, row - 1) + share * (at(height, row) - at(height, row - 1))
-        return np.where(reach < radius[0], -2.0, np.where(reach > radius[-1], -2.0, top))
-
-
-def measure_shoulders(garment: Float[np.ndarray, "v 3"], around: int) -> Shoulders:
-    """Reads the rings off the garment's vertices (wear.garment; two rings are inside)."""
-    rings = garment.reshape(-1, around, 3)[2:]
-    radius = np.hypot(rings[..., 0], rings[..., 2] + 0.05)
-    return Shoulders(np.maximum.accumulate(radius, 0), rings[..., 1])
-
-
-def measure_skull(points: Float[np.ndarray, "n 3"]) -> Skull:
-    """Largest distance of the points in each direction, gaps filled from their neighbours."""
-    offset = points - CENTRE
-    radius = np.linalg.norm(offset, axis=-1)
-    reach = np.zeros((ELEVATIONS, AZIMUTHS))
-    np.maximum.at(reach, _cell(offset), radius)
-    for _ in range(12):
-        near = [np.roll(reach, shift, axis) for shift in (-1, 1) for axis in (0, 1)]
-        known = np.stack([n > 0 for n in near]).sum(0)
-        fill = np.stack(near).sum(0) / np.maximum(known, 1)
-        reach = np.where(reach > 0, reach, fill)
-    soft = sum(np.roll(reach, s, 1) for s in (-1, 0, 1)) / 3
-    padded = np.pad(soft, ((1, 1), (0, 0)), mode="edge")
-    return Skull(np.maximum((padded[:-2] + padded[1:-1] + padded[2:]) / 3, 0.97 * reach))
 
 
 def grow(
@@ -303,88 +242,3 @@ def refine(strands: Strands, parts: int) -> Strands:
     return strands._replace(
         points=points.astype("f4"), width=line(strands.width), shade=line(strands.shade)
     )
-
-
-def shade_under(strands: Strands, vertices: Float[np.ndarray, "v 3"]) -> Float[np.ndarray, " v"]:
-    """Share of the light that hair lets through to each vertex: little where it lies thick."""
-    flat = strands.points[strands.width[:, 0] > 0].reshape(-1, 3) - CENTRE
-    cover = np.zeros((ELEVATIONS, AZIMUTHS))
-    np.add.at(cover, _cell(flat), 1.0)
-    area = np.cos((np.arange(ELEVATIONS) + 0.5) / ELEVATIONS * np.pi - np.pi / 2)[:, None]
-    cover = cover / (area + 0.05)
-    for axis in (0, 1):
-        cover = 0.5 * cover + 0.25 * (np.roll(cover, 1, axis) + np.roll(cover, -1, axis))
-    return np.exp(-0.06 * np.minimum(cover[_cell(vertices - CENTRE)], 12)).astype("f4")
-
-
-def _cell(offset: Float[np.ndarray, "n 3"]) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of directions on the grid of elevations and azimuths."""
-    unit = offset / np.linalg.norm(offset, axis=-1, keepdims=True)
-    row = ((np.arcsin(np.clip(unit[:, 1], -1, 1)) / np.pi + 0.5) * ELEVATIONS).astype(int)
-    column = ((np.arctan2(unit[:, 0], unit[:, 2]) / (2 * np.pi) + 0.5) * AZIMUTHS).astype(int)
-    return row.clip(0, ELEVATIONS - 1), column % AZIMUTHS
-
-
-def grow_beard(
-    rng: np.random.Generator, anatomy: Anatomy, person: Person,
-    cover: Float[np.ndarray, " v"], length: float, vertices: Float[np.ndarray, "v 3"],
-) -> Strands:  # fmt: skip
-    """Short strands that hang from the jaw and the upper lip."""
-    head = anatomy.head
-    skin = head.triangles[head.triangle_part == 0]
-    count = 1100
-    roots, carrier = sample_roots(rng, cover, skin, vertices, count)
-    along = np.linspace(0, 1, POINTS)
-    normal = anatomy.normal[carrier]
-    hang = normal * 0.25 + [0.0, -0.9, 0.05] + rng.normal(0, 0.2, (count, 3))
-    hang /= np.linalg.norm(hang, axis=-1, keepdims=True)
-    reach = (length * rng.uniform(0.5, 1.1, (count, 1)))[..., None]
-    points = roots[:, None] + hang[:, None] * along[:, None] * reach
-    width = 0.0028 * rng.uniform(0.7, 1.2, (count, 1)) * (1 - 0.7 * along)
-    shade = (0.5 + 0.5 * along) * rng.uniform(0.6, 1.0, (count, 1))
-    colour = person.hair * np.exp(rng.normal(0.05, 0.2, (count, 1))) * np.ones(3)
-    return Strands(points.astype("f4"), width.astype("f4"), colour.astype("f4"),
-                   shade.astype("f4"), carrier.astype("i4"))  # fmt: skip
-
-
-def grow_lashes(
-    rng: np.random.Generator, anatomy: Anatomy, person: Person, vertices: Float[np.ndarray, "v 3"]
-) -> Strands:
-    """Lashes of the upper lids, which turn with the lids' skin."""
-    head, count = anatomy.head, 34
-    skin = np.unique(head.triangles[head.triangle_part == 0])
-    curve = np.array(UPPER_LID)
-    made_up = not person.male and rng.random() < 0.6
-    length = rng.uniform(0.009, 0.014) if made_up else rng.uniform(0.004, 0.008)
-    place = np.sort(rng.uniform(0.05, 0.97, count))
-    at = np.stack([np.interp(place * (len(curve) - 1), range(len(curve)), c) for c in curve.T], -1)
-    along, parts = np.linspace(0, 1, POINTS)[:, None], []
-    for side in (-1.0, 1.0):
-        uv = at if side < 0 else at * [-1, 1] + [1, 0]
-        root = skin[np.square(head.uv[skin] - uv[:, None]).sum(-1).argmin(-1)]
-        fan = side * (0.45 - place)[:, None] * np.array([1.1, 0.0, 0.0])
-        out = fan + np.array([0.0, 0.3, 0.8]) + rng.normal(0, 0.12, (count, 3))
-        bend = along * out[:, None] + along**2 * np.array([0.0, 0.75, 0.0])
-        reach = length * rng.uniform(0.7, 1.1, (count, 1, 1))
-        parts.append((vertices[root][:, None] + reach * bend, root))
-    points, root = (np.concatenate(part) for part in zip(*parts, strict=True))
-    width = (0.0019 if made_up else 0.0013) * (1 - 0.75 * along[:, 0]) * np.ones((2 * count, 1))
-    colour = np.tile(person.hair * (0.15 if made_up else 0.4), (2 * count, 1))
-    return Strands(
-        points.astype("f4"), width.astype("f4"), colour.astype("f4"),
-        np.full(width.shape, 0.7, "f4"), root.astype("i4"),
-    )  # fmt: skip
-
-
-def beard_cover(position: Float[np.ndarray, "*n 3"], kind: str) -> Float[np.ndarray, "*n"]:
-    """Where a beard of a kind grows: full, goatee, moustache or none."""
-    x, y, z = np.moveaxis(position, -1, 0)
-    wide = np.abs(x)
-    front = step(z - 0.02, 0.02)
-    line = np.interp(wide, (0.0, 0.055, 0.09, 0.13, 0.17), (-0.150, -0.120, -0.105, -0.075, 0.0))
-    jaw = step(line - y, 0.007) * step(y + 0.245 + 0.4 * (0.2 - z).clip(0), 0.012) * front
-    lip = bump(y + 0.098, 0.011) * step(0.06 - wide, 0.005) * step(z - 0.19, 0.01)
-    mouth = np.exp(-((np.square(x / 0.05) + np.square((y + 0.128) / 0.021)) ** 2))
-    goatee = jaw * step(0.065 - wide, 0.01)
-    kinds = {"full": np.maximum(jaw, lip), "goatee": np.maximum(goatee, lip), "moustache": lip}
-    return kinds.get(kind, 0 * jaw) * (1 - mouth)

@@ -9,26 +9,30 @@ FOCAL, RADIUS = 4.2647, 2.7
 ANCHOR = np.array([0.0, 0.0, 0.147])  # of the crop: see fit/crop.py
 # Typical movements: coefficients at full strength; a name without side stands for both sides.
 MOVEMENTS = {
-    "smile": {"mouthSmile": 0.9, "cheekSquint": 0.5, "mouthUpperUp": 0.2, "eyeSquint": 0.3},
-    "grin": {"mouthSmile": 0.9, "mouthUpperUp": 0.45, "mouthLowerDown": 0.35, "jawOpen": 0.12,
+    "smile": {"mouthSmile": 0.9, "cheekSquint": 0.5, "mouthUpperUp": 0.25, "eyeSquint": 0.3},
+    "grin": {"mouthSmile": 0.9, "mouthUpperUp": 0.8, "mouthLowerDown": 0.35, "jawOpen": 0.10,
              "cheekSquint": 0.6},
+    "beam": {"mouthSmile": 0.8, "mouthUpperUp": 0.9, "jawOpen": 0.2, "mouthStretch": 0.2},
     "laugh": {"mouthSmile": 0.9, "jawOpen": 0.5, "cheekSquint": 0.7, "eyeSquint": 0.5,
-              "mouthUpperUp": 0.4},
+              "mouthUpperUp": 0.7},
+    "talk": {"jawOpen": 0.25, "mouthUpperUp": 0.45, "mouthLowerDown": 0.3},
     "surprise": {"jawOpen": 0.6, "eyeWide": 0.9, "browInnerUp": 0.9, "browOuterUp": 0.9},
     "frown": {"browDown": 0.9, "mouthFrown": 0.7, "eyeSquint": 0.3},
     "anger": {"browDown": 1.0, "noseSneer": 0.6, "mouthPress": 0.5, "mouthShrugUpper": 0.3},
     "sad": {"browInnerUp": 0.9, "mouthFrown": 0.8, "mouthShrugLower": 0.5},
     "disgust": {"noseSneer": 1.0, "mouthUpperUp": 0.6, "browDown": 0.5, "eyeSquint": 0.4},
-    "ah": {"jawOpen": 0.55, "mouthLowerDown": 0.3},
+    "ah": {"jawOpen": 0.55, "mouthLowerDown": 0.3, "mouthUpperUp": 0.3},
     "oh": {"jawOpen": 0.4, "mouthFunnel": 0.8},
     "oo": {"mouthPucker": 0.9, "mouthFunnel": 0.3},
-    "ee": {"mouthStretch": 0.6, "mouthSmile": 0.3, "jawOpen": 0.15, "mouthLowerDown": 0.4},
+    "ee": {"mouthStretch": 0.6, "mouthSmile": 0.3, "jawOpen": 0.15, "mouthLowerDown": 0.4,
+           "mouthUpperUp": 0.5},
     "mm": {"mouthPress": 0.7, "mouthRollLower": 0.5, "mouthRollUpper": 0.5},
     "ff": {"mouthRollLower": 0.7, "mouthUpperUp": 0.35, "jawOpen": 0.06},
     "puff": {"cheekPuff": 0.9, "mouthClose": 0.05},
     "jaw": {"jawForward": 0.6},
     "tongue": {"jawOpen": 0.5, "tongueOut": 0.8},
 }  # fmt: skip
+FREQUENT = ("smile", "grin", "beam", "talk", "ee", "ah")
 
 
 def sample_expressions(
@@ -41,7 +45,9 @@ def sample_expressions(
         if rng.random() < 0.12:
             frame += 0.06 * rng.random(len(index)) * (rng.random(len(index)) < 0.2)
             continue
-        for name in rng.choice(list(MOVEMENTS), 1 + (rng.random() < 0.4), replace=False):
+        odds = np.array([3.0 if name in FREQUENT else 1.0 for name in MOVEMENTS])
+        count = 1 + (rng.random() < 0.4)
+        for name in rng.choice(list(MOVEMENTS), count, replace=False, p=odds / odds.sum()):
             _add(rng, frame, index, MOVEMENTS[str(name)], rng.beta(1.6, 1.3))
         twitch = rng.random(len(index)) < 0.10
         frame += twitch * rng.beta(1, 4, len(index)) * 0.7

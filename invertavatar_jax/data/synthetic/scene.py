@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from invertavatar_jax.data.synthetic import appearance, hair, light, motion, wear
+from invertavatar_jax.data.synthetic import (
+    appearance,
+    hair,
+    light,
+    motion,
+    obstacles,
+    wear,
+    whiskers,
+)
 from invertavatar_jax.data.synthetic.anatomy import Anatomy, study
 from invertavatar_jax.data.synthetic.backdrop import paint_background
 from invertavatar_jax.data.synthetic.noise import bump, linear, step
@@ -115,7 +123,9 @@ def _dress(rng: np.random.Generator, studio: Studio, person: Person) -> Mesh:
     position = anatomy.position
     scalp = step(hair.hair_depth(position, style) + 0.004 * rng.normal(), 0.009)
     scalp = scalp * (0.35 * rng.random() if style.name == "bald" else 0.95)
-    stubble = hair.beard_cover(position, beard) * (0.75 if beard_length else rng.uniform(0.1, 0.5))
+    stubble = whiskers.beard_cover(position, beard) * (
+        0.75 if beard_length else rng.uniform(0.1, 0.5)
+    )
     texture = appearance.paint(rng, anatomy, person, scalp, stubble)
     texture = np.concatenate([texture.reshape(-1, 3), np.ones((1, 3), "f4")])
     solid, worn_all, normal = _join(solids, worn)
@@ -129,9 +139,11 @@ def _dress(rng: np.random.Generator, studio: Studio, person: Person) -> Mesh:
     lips = bump(y + 0.128, 0.022) * bump(x, 0.05) * step(z - 0.19, 0.01)
     oil = np.where(np.isin(np.arange(len(x)), skin_part), oil + 0.5 * lips, 0.5)
     shine = np.float32(rng.uniform(0.02, 0.22))
+    hairs = strands.points[strands.width[:, 0] > 0].reshape(-1, 3)
+    shade = obstacles.shade_under(hairs, neutral)
     return jax.device_put(Mesh(
         texture, person.identity, solid.vertices, normal, solid.colour, solid.gloss,
-        worn_all, strands, hair.shade_under(strands, neutral), oil.astype("f4"), shine,
+        worn_all, strands, shade, oil.astype("f4"), shine,
         triangles, of_head,
     ))  # fmt: skip
 
@@ -147,13 +159,13 @@ def _sample_beard(rng: np.random.Generator, person: Person) -> tuple[str, float]
 
 def _grow(rng, anatomy, person, style, beard, beard_length, neutral, garment) -> hair.Strands:
     """Hair of head and jaw, filled up with strands of no width."""
-    parts = [hair.grow_lashes(rng, anatomy, person, neutral)]
-    shoulders = hair.measure_shoulders(garment.vertices, wear.AROUND)
+    parts = [whiskers.grow_lashes(rng, anatomy, person, neutral)]
+    shoulders = obstacles.measure_shoulders(garment.vertices, wear.AROUND)
     if style.strands:
         parts.append(hair.grow(rng, anatomy, person, style, neutral, shoulders))
     if beard_length > 0:
-        cover = hair.beard_cover(anatomy.head.template, beard).astype("f4")
-        parts.append(hair.grow_beard(rng, anatomy, person, cover, beard_length, neutral))
+        cover = whiskers.beard_cover(anatomy.head.template, beard).astype("f4")
+        parts.append(whiskers.grow_beard(rng, anatomy, person, cover, beard_length, neutral))
     count = sum(len(part.root) for part in parts)
     missing = next(n for n in STRAND_COUNTS if n >= count) - count
     empty = hair.Strands(
@@ -168,7 +180,7 @@ def _grow(rng, anatomy, person, style, beard, beard_length, neutral, garment) ->
 def _covered(head: HeadModel, neutral: np.ndarray, line) -> np.ndarray:
     """Marks skin triangles well inside the garment: they could only poke through."""
     angle = np.arctan2(neutral[:, 0], neutral[:, 2] + 0.05)
-    below = neutral[:, 1] < wear.top_edge(angle, line) - 0.016
+    below = neutral[:, 1] < wear.top_edge(angle, line) - 0.03
     below |= np.abs(neutral[:, 0]) > 0.3
     return below[head.triangles].all(-1)
 
