@@ -85,7 +85,9 @@ def vertices(
             head's left (+x), pitch upwards.
     """
     components = identity.shape[-1]
-    person = head.template + jnp.einsum("...k,kvc->...vc", identity, head.identity[:components])
+    person = jnp.asarray(head.template) + jnp.einsum(
+        "...k,kvc->...vc", identity, head.identity[:components]
+    )
     moved = person + jnp.einsum("...e,evc->...vc", expression, head.expression)
     for eye, gaze in ((head.eye_left, gaze_rad[..., :2]), (head.eye_right, gaze_rad[..., 2:])):
         ball = person[..., eye, :]

@@ -106,7 +106,7 @@ def _light_transfer(head: HeadModel, rest: np.ndarray) -> np.ndarray:
 
 def _least_light(head: HeadModel) -> np.ndarray:
     """Light that bounces: much between wet teeth and lips, hardly any in the throat."""
-    shares = {"teeth_up": 0.6, "teeth_lo": 0.45, "tongue": 0.2, "inner_mouth": 0.08}
+    shares = {"teeth_up": 0.95, "teeth_lo": 0.75, "tongue": 0.2, "inner_mouth": 0.08}
     shares |= {"eye_l": 0.4, "eye_r": 0.4}
     least = np.full(len(head.template), 0.04, "f4")
     for name, share in shares.items():
