@@ -1,5 +1,6 @@
 """The training loop: next batch, step; now and then log, validate, checkpoint, ship."""
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -102,7 +103,9 @@ def train(
             if last or (step + 1) % training.checkpoint_every == 0:
                 checkpoints.save(state, {"grain": json.dumps(data.get_state())})
                 if ship is not None:
-                    ship(jax.device_get(shipped(state)), {"step": step + 1})
+                    facts = {"steps": step + 1, "identities": len(source)}
+                    facts["training"] = dataclasses.asdict(training)
+                    ship(jax.device_get(shipped(state)), facts)
             if last:
                 break
     log.close()

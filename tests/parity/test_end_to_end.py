@@ -13,7 +13,6 @@ from invertavatar_jax.render import rays, volume
 from invertavatar_jax.types import Camera, Drive, Frame
 from tests.parity.golden import Case, nchw, nhwc
 
-
 MODEL = settings.preset("paper")
 # of gan_full; the case does not state it, but its w lies there between w_avg and mapping's w
 TRUNCATION = 0.7

@@ -1,4 +1,4 @@
-"""A shard of three identities, small and random: what the trainer needs, not what it learns from."""
+"""A shard of a few identities, small and random: what the trainer needs to run."""
 
 import numpy as np
 import pytest
