@@ -112,3 +112,14 @@ def cut_crop(
     """The crop at `size` pixels; black beyond the picture."""
     side, left, top = window[0, 0], window[0, 2], window[1, 2]
     return cut(picture, left, top, side, side, (size, size))
+
+
+def inside(
+    picture: UInt8[np.ndarray, "h w 3"], window: Float[np.ndarray, "3 3"], size: int
+) -> Bool[np.ndarray, "s s"]:
+    """Which pixels of the crop show the picture rather than what lies beyond it."""
+    centres = (np.arange(size) + 0.5) / size * window[0, 0]
+    within = lambda at, length: (at >= 0) & (at <= length)
+    columns = within(centres + window[0, 2], picture.shape[1])
+    rows = within(centres + window[1, 2], picture.shape[0])
+    return rows[:, None] & columns

@@ -16,9 +16,9 @@ IDENTITY_FRAMES = 16
 BLOCK = 32  # frames that one compiled call fits
 FIXED = 1e4  # precision that holds an expression at its goal
 # Over time: widths of the means that frames are drawn to, in frames, and how strongly.
-POSE_FRAMES, EXPRESSION_FRAMES, GAZE_FRAMES = 1.5, 1.0, 1.0
+POSE_FRAMES, EXPRESSION_FRAMES, GAZE_FRAMES = 1.5, 1.5, 1.0
 TURN_PRECISION, SHIFT_PRECISION = 2e5, 2e5
-EXPRESSION_PRECISION = 30.0
+EXPRESSION_PRECISION = 100.0
 
 
 class Person(NamedTuple):

@@ -1,6 +1,7 @@
 """Tracks one person through photos or a video: `fit` gives a FaceFit and a report."""
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypedDict
 
@@ -83,11 +84,14 @@ def _see_all(source: Source, network, face, notes: list[str], report) -> _Seen:
     points, has_face, most = [], [], 0
     nothing = np.zeros((landmarks.LANDMARKS, 3), np.float32)
     frames = follow(source.frames(), network, face=face, is_video=source.is_video)
-    for found in frames:
-        has_face.append(found.points is not None)
-        points.append(nothing if found.points is None else found.points)
-        most = max(most, found.faces)
-        report("landmarks", len(points))
+    with warnings.catch_warnings(record=True) as caught:  # of a video that is cut short
+        warnings.simplefilter("always")
+        for found in frames:
+            has_face.append(found.points is not None)
+            points.append(nothing if found.points is None else found.points)
+            most = max(most, found.faces)
+            report("landmarks", len(points))
+    notes += [str(warning.message) for warning in caught]
     if not any(has_face):
         which = "" if not face else f" of rank {face} by size"
         raise SourceError(
@@ -121,11 +125,13 @@ def _assemble(
     matte = np.zeros((count, size, size), np.uint8)
     matting = landmarks.Matting()
     wanted = set(good.tolist())
-    for i, picture in enumerate(source.frames()):
-        image[i] = crop.cut_crop(picture, windows[i], size)
-        if i in wanted:
-            matte[i] = matting.matte(image[i])
-        report("crops", i + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the first pass has told
+        for i, picture in enumerate(source.frames()):
+            image[i] = crop.cut_crop(picture, windows[i], size)
+            if i in wanted:
+                matte[i] = matting.matte(image[i]) * crop.inside(picture, windows[i], size)
+            report("crops", i + 1)
     spread = lambda values: _spread(values[rows], good, count)
     pose_of = np.zeros((count, 4, 4), np.float32)
     pose_of[:] = np.eye(4)

@@ -76,6 +76,7 @@ def test_a_crop_of_the_same_size_copies_pixels_and_is_black_outside():
     cut = crop.cut_crop(picture, window, 40)
     np.testing.assert_array_equal(cut[:30, 10:], picture[20:, :30])
     assert (cut[:, :10] == 0).all() and (cut[30:] == 0).all()
+    np.testing.assert_array_equal(crop.inside(picture, window, 40), cut.any(-1))
 
 
 def test_a_head_without_the_five_points_is_refused(head):
