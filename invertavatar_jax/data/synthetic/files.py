@@ -37,6 +37,7 @@ def write_shard(folder: Path, seed: int, numbers: Iterable[int], clips: list[Cli
     path = shard_path(folder, int(numbers[0]))
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
         np.savez(file, number=numbers, seed=np.int64(seed), **arrays)
+    os.chmod(file.name, 0o644)  # temporary files are private
     os.replace(file.name, path)
     return path
 
