@@ -97,12 +97,21 @@ def smooth(
     runs: Int[np.ndarray, " n"],
     sigma: float,
 ) -> Float[np.ndarray, "n ..."]:
-    """Gaussian means over time within each run; `sigma` in frames."""
+    """Gaussian means over time within each run; `sigma` in frames.
+
+    At the ends of a run, where the neighbours are on one side, a line takes the mean's place,
+    so that a moving head is not pulled back.
+    """
     result = np.empty_like(values)
     for i in range(len(values)):
         near = slice(max(0, i - int(4 * sigma)), i + int(4 * sigma) + 1)
-        weight = np.exp(-0.5 * ((index[near] - index[i]) / sigma) ** 2) * (runs[near] == runs[i])
-        result[i] = np.tensordot(weight / weight.sum(), values[near], axes=1)
+        time = (index[near] - index[i]) / sigma
+        weight = np.exp(-0.5 * time**2) * (runs[near] == runs[i])
+        weight /= weight.sum()
+        late = time - weight @ time  # 0 on average
+        spread = weight @ late**2
+        slope = weight * late / spread if spread > 1e-6 else 0.0
+        result[i] = np.tensordot(weight - slope * (weight @ time), values[near], axes=1)
     return result
 
 

@@ -57,6 +57,12 @@ def test_smoothing_calms_noise_and_keeps_a_constant():
     np.testing.assert_allclose(same, 7.0)
 
 
+def test_a_steady_drift_is_kept_up_to_the_ends():
+    drift = np.arange(30.0)[:, None, None] * np.ones((5, 2))
+    calm = crop.smooth(drift, np.arange(30), np.zeros(30, int), 3.0)
+    np.testing.assert_allclose(calm, drift, atol=1e-6)
+
+
 def test_smoothing_does_not_reach_across_a_cut():
     five = np.zeros((40, 5, 2)) + np.array([[0, 0], [10, 0], [5, 5], [2, 10], [8, 10]])
     five[20:] += 300

@@ -1,5 +1,6 @@
 """From photos to a FaceFit: on a real portrait, with MediaPipe."""
 
+import av
 import numpy as np
 import pytest
 import skimage.data
@@ -128,3 +129,39 @@ def test_a_sheet_shows_the_mesh_on_faces_only(tracked, head):
     assert np.abs(drawn[patch].astype(int) - fit.image[0][patch]).mean() > 5
     np.testing.assert_array_equal(overlay.draw_mesh(head, fit, 1), fit.image[1] // 3)
     assert overlay.contact_sheet(head, fit, columns=2, side=64).shape == (128, 128, 3)
+
+
+@pytest.fixture(scope="module")
+def drifting(tmp_path_factory, portrait):
+    """A clip in which the portrait drifts, and is away for two of ten frames."""
+    path = tmp_path_factory.mktemp("clip") / "drift.mp4"
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=10, options={"g": "2"})
+        stream.height, stream.width, stream.pix_fmt = 256, 320, "yuv420p"
+        for t in range(10):
+            frame = np.full((256, 320, 3), 100, np.uint8)
+            if t not in (5, 6):
+                frame[:, 4 * t : 4 * t + 256] = portrait[::2, ::2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_video_is_followed_through_a_gap(drifting):
+    fit, report = track.fit(drifting, size=SIZE)
+    assert fit.has_face.tolist() == [t not in (5, 6) for t in range(10)]
+    assert fit.frames_per_second == 10 and report["median_error_iod"] < 0.02
+    left = fit.source_from_crop[fit.has_face, 0, 2]
+    np.testing.assert_allclose(np.diff(left)[:4], 4, atol=2)  # the crop goes with the head
+    steps = np.abs(np.diff(fit.expression[:5], axis=0)).mean()
+    assert steps < 0.02  # a still face in a moving frame
+
+
+def test_a_cut_clip_can_be_tracked_on_request(drifting):
+    cut = drifting.with_name("cut.mp4")
+    cut.write_bytes(drifting.read_bytes()[: drifting.stat().st_size * 2 // 3])
+    with pytest.raises(SourceError, match="cut short"):
+        track.fit(cut, size=SIZE)
+    fit, report = track.fit(cut, size=SIZE, allow_truncated=True)
+    assert 0 < report["frames"] < 10 and fit.has_face[0]
+    assert any("cut short" in note for note in report["warnings"])
