@@ -112,6 +112,11 @@ class Model:
 
 _SMALL_TRUNK = Trunk(channels=(48, 64, 96, 128), units=(1, 1, 1, 1), patch=4)
 _SMALL_DECODER = Decoder(channels=(96, 96, 64, 48), head_channels=48)
+_TINY_TRUNK = Trunk(channels=(8, 8, 16, 16), units=(1, 1, 1, 1))
+_TINY_DECODER = Decoder(channels=(16, 16, 8, 8), head_channels=8)
+_ALL_DEPARTURES = Departures(
+    frontal_input=True, colours=True, depth_prior=True, background=True, head_raster=True
+)
 
 PRESETS = {
     "paper": Model(),
@@ -134,14 +139,13 @@ PRESETS = {
         ),
         raster_resolution=80,
         raster_window=(40, 200, 48, 208),
-        mouth_row=87,
         latent_input=128,
         latent_trunk=Trunk(channels=(32, 48, 64, 80), units=(1, 1, 1, 1), patch=2),
         texture_trunk=_SMALL_TRUNK,
         triplane_trunk=_SMALL_TRUNK,
         texture_decoder=_SMALL_DECODER,
         triplane_decoder=_SMALL_DECODER,
-        departures=Departures(True, True, True, True, True),
+        departures=_ALL_DEPARTURES,
     ),
     "tiny": Model(
         z_dim=16,
@@ -165,13 +169,13 @@ PRESETS = {
         raster_resolution=20,
         raster_window=(40, 200, 48, 208),
         latent_input=32,
-        latent_trunk=Trunk(channels=(8, 8, 16, 16), units=(1, 1, 1, 1)),
-        texture_trunk=Trunk(channels=(8, 8, 16, 16), units=(1, 1, 1, 1)),
-        triplane_trunk=Trunk(channels=(8, 8, 16, 16), units=(1, 1, 1, 1)),
-        texture_decoder=Decoder(channels=(16, 16, 8, 8), head_channels=8),
-        triplane_decoder=Decoder(channels=(16, 16, 8, 8), head_channels=8),
+        latent_trunk=_TINY_TRUNK,
+        texture_trunk=_TINY_TRUNK,
+        triplane_trunk=_TINY_TRUNK,
+        texture_decoder=_TINY_DECODER,
+        triplane_decoder=_TINY_DECODER,
         uv_resolution=32,
-        departures=Departures(True, True, True, True, True),
+        departures=_ALL_DEPARTURES,
     ),
 }
 

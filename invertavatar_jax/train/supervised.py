@@ -71,7 +71,8 @@ def supervised_loss(
         background=target.background,
         keep=keep.astype(jnp.float32),
     )
-    terms = _image_terms(out, target, weigh) | {"coarse": _raw_error(coarse, first)}
+    terms = _image_terms(out, target, weigh)
+    terms["coarse"] = sum(_raw_terms(coarse, first.image, first.matte).values(), jnp.zeros(()))
     total = sum(terms[name] * getattr(weigh, name) for name in terms)
     mse = ((jnp.clip(out.image, -1, 1) - target.image) ** 2 * target.head).sum()
     psnr = 10 * jnp.log10(4.0 / (mse / (3 * target.head.sum())))
@@ -87,20 +88,21 @@ def _on_black(image: Float[Array, "b h w 3"], matte: Float[Array, "b h w 1"], si
     return _low((image + 1) * matte, side) - 1
 
 
-def _raw_error(out: generator.Rendered, frame) -> Array:
-    """Colour and alpha of the volume against the frame, at the neural resolution."""
+def _raw_terms(
+    out: generator.Rendered, image: Float[Array, "b h w 3"], matte: Float[Array, "b h w 1"]
+) -> dict[str, Array]:
+    """Colour and alpha of the volume against the person, at the neural resolution."""
     side = out.raw.shape[1]
-    colour = jnp.abs(out.raw - _on_black(frame.image, frame.matte, side)).mean()
-    return colour + jnp.abs(out.alpha - _low(frame.matte, side)).mean()
+    return {
+        "raw": jnp.abs(out.raw - _on_black(image, matte, side)).mean(),
+        "raw_mask": jnp.abs(out.alpha - _low(matte, side)).mean(),
+    }
 
 
 def _image_terms(out: generator.Rendered, target, weigh: LossWeights) -> dict[str, Array]:
-    side = out.raw.shape[1]
     weight = 1 + weigh.head * target.head
-    return {
+    return _raw_terms(out, target.image, target.matte) | {
         "image": losses.weighted_l1(out.image, target.image, weight),
-        "raw": jnp.abs(out.raw - _on_black(target.image, target.matte, side)).mean(),
         "gradient": losses.gradient_l1(out.image, target.image),
         "mask": jnp.abs(out.image_alpha - target.matte).mean(),
-        "raw_mask": jnp.abs(out.alpha - _low(target.matte, side)).mean(),
     }
