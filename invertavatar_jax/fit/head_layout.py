@@ -15,15 +15,15 @@ EYE_REACH_RAD = np.deg2rad(125.0)  # beyond this angle from the iris an eyeball 
 # Rectangles (u0, v0, u1, v1) of the square that each island is fitted into.
 SLOTS = {
     "face": (0.004, 0.204, 0.996, 0.998),
-    "neck": (0.215, 0.004, 0.785, 0.094),
+    "neck": (0.215, 0.004, 0.785, 0.066),
     "inner_mouth": (0.39, 0.102, 0.61, 0.196),
     "eye_l": (0.802, 0.004, 0.996, 0.198),
     "eye_r": (0.004, 0.004, 0.198, 0.198),
     "socket_l": (0.63, 0.104, 0.78, 0.194),
     "socket_r": (0.22, 0.104, 0.37, 0.194),
-    "teeth_lo": (0.40, 0.972, 0.60, 0.998),
-    "teeth_up": (0.40, 0.943, 0.60, 0.969),
-    "tongue": (0.474, 0.897, 0.526, 0.940),
+    "teeth_lo": (0.395, 0.920, 0.605, 0.953),
+    "teeth_up": (0.310, 0.962, 0.690, 0.998),
+    "tongue": (0.42, 0.070, 0.58, 0.100),
 }
 # Where fractions of the upright face island go: across (from the midline) and upwards.
 FACE_ACROSS = ((0.0, 0.10, 0.25, 0.42, 0.60, 1.0), (0.0, 0.25, 0.57, 0.80, 0.90, 1.0))

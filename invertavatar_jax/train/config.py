@@ -16,7 +16,7 @@ class Training:
     preset: str
     data: str  # folder of shards
     held_out: int  # identities at the end that are validated on, never trained on
-    sources: int  # frames that the encoders see
+    sources: int  # frames that the encoders see at most
     targets: int  # frames compared, per identity
     colour_jitter: float
     tracking_noise: float

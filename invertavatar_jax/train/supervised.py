@@ -13,12 +13,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from invertavatar_jax import generator, inversion
+from invertavatar_jax.inversion import Memory
 from invertavatar_jax.networks import Networks
 from invertavatar_jax.ops.resize import resize_antialias
-from invertavatar_jax.pure import part
+from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.settings import Model
 from invertavatar_jax.supervise import losses
 from invertavatar_jax.train.examples import Example
+from invertavatar_jax.types import Frame
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,25 +43,19 @@ def supervised_loss(
     """The loss of one batch, and its terms.
 
     Args:
-        example: of b identities with t source frames and k targets each.
+        example: of b identities with t source frames and k targets each; the avatar is made of
+            the first 1 to t of them.
     """
     weights = {"params": params, "buffers": buffers}
     sources, target = example.sources, example.targets
+    key_count, key_skip = jax.random.split(key)
     first = jax.tree.map(lambda x: x[0], sources)
     memory = inversion.start(nets, weights, model, first)
     coarse = inversion.render_coarse(nets, weights, model, memory, first)
-    rendered = [coarse.image] + [
-        inversion.render_coarse(
-            nets, weights, model, memory, jax.tree.map(lambda x, i=i: x[i], sources)
-        ).image
-        for i in range(1, sources.image.shape[0])
-    ]
-    rendered = jax.lax.stop_gradient(jnp.stack(rendered))
-    refinement = inversion.refine(nets, weights, sources, rendered, memory)
-    memory = inversion.add_frames(memory, sources, refinement)
+    memory = _fold_some(nets, weights, model, memory, sources, coarse.image, key_count)
     each = target.image.shape[0] // first.image.shape[0]
     repeat = lambda tree: jax.tree.map(lambda x: jnp.repeat(x, each, 0), tree)
-    keep = jax.random.bernoulli(key, weigh.keep_skip, target.image.shape[:1])
+    keep = jax.random.bernoulli(key_skip, weigh.keep_skip, target.image.shape[:1])
     out = generator.render(
         nets,
         part(weights, "generator"),
@@ -77,6 +73,31 @@ def supervised_loss(
     mse = ((jnp.clip(out.image, -1, 1) - target.image) ** 2 * target.head).sum()
     psnr = 10 * jnp.log10(4.0 / (mse / (3 * target.head.sum())))
     return total, terms | {"psnr_head": psnr, "mean_alpha": out.alpha.mean()}
+
+
+def _fold_some(
+    nets: Networks, weights: Weights, model: Model, memory: Memory, sources: Frame, first, key
+) -> Memory:
+    """The memory after 1 to t of the source frames, a number drawn for the batch.
+
+    Args:
+        first: the coarse avatar's image in the first frame.
+    """
+    history = []
+    for i in range(sources.image.shape[0]):
+        chunk = jax.tree.map(lambda x, i=i: x[i : i + 1], sources)
+        if i == 0:
+            rendered = first
+        else:
+            frame = jax.tree.map(lambda x: x[0], chunk)
+            rendered = inversion.render_coarse(nets, weights, model, memory, frame).image
+        rendered = jax.lax.stop_gradient(rendered)[None]
+        refinement = inversion.refine(nets, weights, chunk, rendered, memory)
+        memory = inversion.add_frames(memory, chunk, refinement)
+        history.append((memory.refinement, memory.colours))
+    last = jax.random.randint(key, (), 0, len(history))
+    refinement, colours = jax.tree.map(lambda *x: jnp.stack(x)[last], *history)
+    return memory._replace(refinement=refinement, colours=colours)
 
 
 def _low(x: Float[Array, "b h w c"], side: int) -> Float[Array, "b n n c"]:
