@@ -99,6 +99,48 @@ class PReLU(nn.Module):
         return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
 
 
+REDUCTION = 16  # of channels inside squeeze-and-excitation
+
+
+class SqueezeExcite(nn.Module):
+    """Scales every channel by a gate computed from all channels' means."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        channels = x.shape[-1]
+        mean = x.mean((1, 2), keepdims=True)
+        hidden = Conv(max(channels // REDUCTION, 1), 1, bias=False, name="fc1")(mean)
+        gate = Conv(channels, 1, bias=False, name="fc2")(jax.nn.relu(hidden))
+        return x * jax.nn.sigmoid(gate)
+
+
+class BottleneckIRSE(nn.Module):
+    """One improved-residual unit with squeeze-and-excitation.
+
+    Source: paper A.3; SPEC section 9.1.
+    """
+
+    features: int
+    stride: int = 1
+    batch_statistics: bool = False
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
+        norm = lambda name: BatchNorm(self.batch_statistics, name=name)
+        conv = lambda kernel, stride, name: Conv(
+            self.features, kernel, stride, bias=False, name=name
+        )
+        if x.shape[-1] == self.features:
+            shortcut = x[:, :: self.stride, :: self.stride]
+        else:
+            shortcut = conv(1, self.stride, "shortcut_layer_0")(x)
+            shortcut = norm("shortcut_layer_1")(shortcut)
+        y = conv(3, 1, "res_layer_1")(norm("res_layer_0")(x))
+        y = PReLU(name="res_layer_2")(y)
+        y = norm("res_layer_4")(conv(3, self.stride, "res_layer_3")(y))
+        return shortcut + SqueezeExcite(name="res_layer_5")(y)
+
+
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["key"], meta_fields=["mode"])
 @dataclasses.dataclass(frozen=True)
 class Noise:
