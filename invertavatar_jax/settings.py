@@ -1,10 +1,16 @@
-"""Every size of the model, as frozen dataclasses, and the three presets.
+"""Every size of the model, as frozen dataclasses, and the presets.
 
 The defaults are the released model's (SPEC sections 3 to 9); `preset` names the others.
 Fields under "departures" are off in the released model; each says what it adds.
 """
 
 import dataclasses
+from typing import Any
+
+
+def _added(default: Any) -> Any:
+    """A field that older files of weights lack: in them it has the default."""
+    return dataclasses.field(default=default, metadata={"added": True})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +69,14 @@ class Trunk:
 
 @dataclasses.dataclass(frozen=True)
 class Decoder:
-    """Recurrent U-Net decoder, deepest level first. SPEC 9.2, 9.3."""
+    """U-Net decoder, deepest level first. SPEC 9.2, 9.3, 9.4."""
 
     channels: tuple[int, ...] = (512, 384, 256, 96)
     head_channels: int = 96  # E_tri's convolutions at full resolution
+    # transformer blocks of each level, between its skip and its convolutions; () has none
+    vit_depths: tuple[int, ...] = _added(())
+    vit_channels: int = _added(1024)
+    vit_heads: int = _added(4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +118,9 @@ class Model:
     triplane_decoder: Decoder = Decoder()
     uv_resolution: int = 256
     departures: Departures = Departures()
+    # E_tex and E_tri read one frame and have no memory; only the tri-planes themselves are
+    # modulated, not the features below them. SPEC sections 9.4 and 9.7
+    one_shot: bool = _added(False)
 
 
 _SMALL_TRUNK = Trunk(channels=(48, 64, 96, 128), units=(1, 1, 1, 1), patch=4)
@@ -120,6 +133,14 @@ _ALL_DEPARTURES = Departures(
 
 PRESETS = {
     "paper": Model(),
+    # the released one-shot model
+    "paper_oneshot": Model(
+        texture_decoder=Decoder(vit_depths=(4, 4, 3, 3)),
+        triplane_decoder=Decoder(vit_depths=(4, 4, 3, 2)),
+        one_shot=True,
+    ),
+    # the paper's own one-shot model, of which no weights were released
+    "paper_oneshot_unet": Model(one_shot=True),
     "small": Model(
         z_dim=96,
         w_dim=96,
@@ -181,7 +202,11 @@ PRESETS = {
 
 
 def preset(name: str) -> Model:
-    """The model of a preset's name: paper, small or tiny."""
+    """The model of a preset's name.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
     if name not in PRESETS:
         raise ValueError(f"got preset {name!r}, expected one of {', '.join(PRESETS)}")
     return PRESETS[name]
@@ -193,7 +218,11 @@ def to_dict(model: Model) -> dict:
 
 
 def from_dict(values: dict) -> Model:
-    """The inverse of to_dict. Unknown or missing keys are a ValueError."""
+    """The inverse of to_dict; files written before a setting existed may lack it.
+
+    Raises:
+        ValueError: keys are unknown or missing.
+    """
     return _build(Model, values, "model")
 
 
@@ -201,11 +230,12 @@ def _build(kind, values, where: str):
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if unknown := sorted(set(values) - set(fields)):
         raise ValueError(f"{where}: unknown settings {', '.join(unknown)}")
-    if missing := sorted(set(fields) - set(values)):
+    needed = {name for name, field in fields.items() if "added" not in field.metadata}
+    if missing := sorted(needed - set(values)):
         raise ValueError(f"{where}: missing settings {', '.join(missing)}")
     built = {}
-    for name, field in fields.items():
-        default = field.default
+    for name in values:
+        default = fields[name].default
         if dataclasses.is_dataclass(default):
             built[name] = _build(type(default), values[name], f"{where}.{name}")
         elif isinstance(default, tuple):

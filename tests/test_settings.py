@@ -29,3 +29,9 @@ def test_a_missing_setting_is_named():
 def test_an_unknown_preset_is_refused():
     with pytest.raises(ValueError, match="huge"):
         settings.preset("huge")
+
+
+def test_files_from_before_a_setting_existed_are_read():
+    values = settings.to_dict(settings.preset("tiny"))
+    del values["one_shot"], values["texture_decoder"]["vit_depths"]
+    assert settings.from_dict(values) == settings.preset("tiny")

@@ -35,7 +35,7 @@ def test_info_counts_the_released_model(capsys):
     parameters = told["presets"]["paper"]["parameters"]
     assert parameters["generator"] == 88_301_010
     assert parameters["total"] == 449_054_962
-    assert set(told["presets"]) == {"paper", "small", "tiny"}
+    assert {"paper", "small", "tiny"} <= set(told["presets"])
     assert told["presets"]["small"]["parameters"]["total"] <= 12_000_000
 
 
