@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from invertavatar_jax.ops import conv
 from invertavatar_jax.ops.bias_act import bias_act
 from invertavatar_jax.ops.modulated_conv import channel_split_sft, modulated_conv
+from invertavatar_jax.ops.resample import conv2d_down
 from invertavatar_jax.ops.upfirdn import upsample2d
 
 
@@ -64,6 +65,32 @@ class Linear(nn.Module):
         bias = self.param("bias", start, (self.features,))
         weight = (weight * (self.lr_multiplier / np.sqrt(fan_in))).astype(x.dtype)
         return bias_act(x @ weight, bias * self.lr_multiplier, self.activation)
+
+
+class EqualConv(nn.Module):
+    """An equalised-learning-rate convolution, bias and activation; may halve the resolution.
+
+    The stored weight is N(0, 1) and is scaled when used. SPEC sections 0 ("eqlr") and 2.
+    """
+
+    features: int
+    kernel: int = 3
+    down: int = 1
+    activation: str = "linear"
+    bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
+        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+        weight = self.param("weight", nn.initializers.normal(1.0), shape)
+        weight = (weight * (1 / np.sqrt(np.prod(shape[:3])))).astype(x.dtype)
+        if self.down == 2:
+            y = conv2d_down(x, weight)
+        else:
+            y = conv.conv2d(x, weight, 1, self.kernel // 2)
+        zeros = nn.initializers.zeros
+        bias = self.param("bias", zeros, (self.features,)) if self.bias else None
+        return bias_act(y, bias, self.activation)
 
 
 class BatchNorm(nn.Module):
