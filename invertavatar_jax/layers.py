@@ -20,12 +20,12 @@ from jaxtyping import Array, Float
 from invertavatar_jax.ops import conv
 from invertavatar_jax.ops.bias_act import bias_act
 from invertavatar_jax.ops.modulated_conv import channel_split_sft, modulated_conv
-from invertavatar_jax.ops.resample import conv2d_down
+from invertavatar_jax.ops.resample import conv2d_down, conv2d_up
 from invertavatar_jax.ops.upfirdn import upsample2d
 
 
 class Conv(nn.Module):
-    """A plain convolution with padding kernel // 2, as torch.nn.Conv2d computes it."""
+    """A plain convolution, as torch.nn.Conv2d computes it."""
 
     features: int
     kernel: int = 3
@@ -33,16 +33,34 @@ class Conv(nn.Module):
     bias: bool = True
     weight_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
     bias_init: nn.initializers.Initializer = nn.initializers.zeros
+    padding: int | None = None  # None is kernel // 2
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b h w i"]) -> Float[Array, "*b p q o"]:
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         weight = self.param("weight", self.weight_init, shape)
-        y = conv.conv2d(x, weight.astype(x.dtype), self.stride, self.kernel // 2)
+        padding = self.kernel // 2 if self.padding is None else self.padding
+        y = conv.conv2d(x, weight.astype(x.dtype), self.stride, padding)
         if not self.bias:
             return y
         bias = self.param("bias", self.bias_init, (self.features,))
         return y + bias.astype(x.dtype)
+
+
+class Dense(nn.Module):
+    """A plain linear layer, as torch.nn.Linear computes it."""
+
+    features: int
+    bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*b i"]) -> Float[Array, "*b o"]:
+        shape = (x.shape[-1], self.features)
+        weight = self.param("weight", nn.initializers.lecun_normal(), shape)
+        y = x @ weight.astype(x.dtype)
+        if not self.bias:
+            return y
+        return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
 
 
 class Linear(nn.Module):
@@ -68,29 +86,34 @@ class Linear(nn.Module):
 
 
 class EqualConv(nn.Module):
-    """An equalised-learning-rate convolution, bias and activation; may halve the resolution.
+    """An equalised-learning-rate convolution, bias and activation; may change the resolution.
 
     The stored weight is N(0, 1) and is scaled when used. SPEC sections 0 ("eqlr") and 2.
     """
 
     features: int
     kernel: int = 3
-    down: int = 1
+    down: int = 1  # 2 halves the resolution
     activation: str = "linear"
     bias: bool = True
+    up: int = 1  # 2 doubles the resolution
+    clamp: float | None = None  # bound on the magnitude of the result, before `gain`
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
+    def __call__(self, x: Float[Array, "b h w i"], gain: float = 1.0) -> Float[Array, "b p q o"]:
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         weight = self.param("weight", nn.initializers.normal(1.0), shape)
         weight = (weight * (1 / np.sqrt(np.prod(shape[:3])))).astype(x.dtype)
-        if self.down == 2:
+        if self.up == 2:
+            y = conv2d_up(x, weight)
+        elif self.down == 2:
             y = conv2d_down(x, weight)
         else:
             y = conv.conv2d(x, weight, 1, self.kernel // 2)
         zeros = nn.initializers.zeros
         bias = self.param("bias", zeros, (self.features,)) if self.bias else None
-        return bias_act(y, bias, self.activation)
+        y = bias_act(y, bias, self.activation, clamp=self.clamp)
+        return y if gain == 1.0 else y * gain
 
 
 class BatchNorm(nn.Module):
