@@ -123,6 +123,40 @@ class Model:
     one_shot: bool = _added(False)
 
 
+@dataclasses.dataclass(frozen=True)
+class UNetSizes:
+    """Sides of what a StyleUNet reads: the image, and its last encoder's features."""
+
+    input: int
+    last: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Next3D:
+    """The baseline prior, in place of Model's generator. NEXT3D sections 0 to 8."""
+
+    z_dim: int = 512
+    w_dim: int = 512
+    c_dim: int = 25
+    mapping_layers: int = 2
+    plane_channels: int = 32
+    backbone: Backbone = Backbone()
+    mouth: UNetSizes = UNetSizes(64, 4)
+    blending: UNetSizes = UNetSizes(256, 32)
+    neural_resolution: int = 64  # of the rays
+    # near and far are distances from the camera; neural_resolution is super-resolution's input
+    renderer: Renderer = Renderer(near=2.25, far=3.3)
+    planes: tuple[str, ...] = ("xy", "xz", "zy")  # axes along each plane's columns and rows
+    # released: the side views go to the second plane and the top view to the third, though
+    # these are sampled as `planes` says; aligned: every view on the plane it looks at
+    view_planes: str = "released"
+
+    @property
+    def w_count(self) -> int:
+        """Layers of w_plus: one half for shape, mouth and blending, one for the texture."""
+        return 2 * self.backbone.w_count
+
+
 _SMALL_TRUNK = Trunk(channels=(48, 64, 96, 128), units=(1, 1, 1, 1), patch=4)
 _SMALL_DECODER = Decoder(channels=(96, 96, 64, 48), head_channels=48)
 _TINY_TRUNK = Trunk(channels=(8, 8, 16, 16), units=(1, 1, 1, 1))
@@ -199,6 +233,43 @@ PRESETS = {
         departures=_ALL_DEPARTURES,
     ),
 }
+
+
+PRIORS = {
+    "next3d": Next3D(),
+    "next3d_tiny": Next3D(
+        z_dim=16,
+        w_dim=16,
+        plane_channels=8,
+        backbone=Backbone(resolution=32, channel_base=256, channel_max=16),
+        mouth=UNetSizes(16, 4),
+        blending=UNetSizes(32, 8),
+        neural_resolution=8,
+        renderer=Renderer(
+            neural_resolution=16,
+            image_resolution=32,
+            coarse_samples=6,
+            fine_samples=6,
+            near=2.25,
+            far=3.3,
+            decoder_hidden=16,
+            superresolution_channels=(16, 16),
+            chunk_rays=64,
+        ),
+    ),
+}
+
+
+def prior(name: str) -> Model | Next3D:
+    """The generator of a preset's name: those of `preset`, next3d and next3d_tiny.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
+    known = PRIORS | PRESETS
+    if name not in known:
+        raise ValueError(f"got preset {name!r}, expected one of {', '.join(known)}")
+    return known[name]
 
 
 def preset(name: str) -> Model:
