@@ -111,7 +111,9 @@ class Model:
 
         self._begin = jax.jit(begin)
         self._fold = jax.jit(fold, donate_argnums=1)
-        self._finish = jax.jit(lambda weights, memory: inversion.finish(nets, weights, memory))
+        self._finish = jax.jit(
+            lambda weights, memory: inversion.finish(nets, weights, sizes, memory)
+        )
         self._draw = jax.jit(draw)
 
     def observe(self, stream: Stream | None, seen: Observation) -> Stream:

@@ -108,6 +108,7 @@ def render(
     keep: Float[Array, " b"] | None = None,
     limits: Limits | None = None,
     key: jax.Array | None = None,
+    even_fine: bool = False,
 ) -> Rendered:
     """Renders the avatar as `drive` says.
 
@@ -117,7 +118,8 @@ def render(
         keep: weight in {0, 1} of the colours that super-resolution reads, per image.
         limits: where rays start and end; None is about each camera's own distance, where
             the released code takes the mean over the cameras of a batch (SPEC section 6).
-        key: released randomness (depth jitter, random importance samples); None is exact.
+        key: released randomness (depth jitter, random importance samples); None has none.
+        even_fine: as of volume.render.
     """
     planes = compose(nets, weights, model, w_plus, maps, drive.raster)
     guide = None
@@ -136,6 +138,7 @@ def render(
         settings,
         limits=limits,
         key=key,
+        even_fine=even_fine,
         proposal=settings.proposal,
     )
     raw = out.features[..., :3]

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
 
 from invertavatar_jax import generator
 from invertavatar_jax.generator import Colours, Features
@@ -14,9 +15,11 @@ from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.settings import Model
 from invertavatar_jax.types import Frame
 
+CHUNK = 4  # frames that the released evaluation folds at once
+
 
 class Refinement(NamedTuple):
-    """What the U-Nets say after the frames so far."""
+    """What the U-Nets say after the frames so far; states are empty in a one-shot model."""
 
     offsets: list[Float[Array, "b h w c"]]  # added to the first textures
     modulation: dict[int, Float[Array, "2 b h w c"]]  # scale and shift for G_static
@@ -99,11 +102,13 @@ def render_coarse(
     frame: Frame,
     *,
     limits: generator.Limits | None = None,
+    key: jax.Array | None = None,
 ) -> generator.Rendered:
     """The coarse avatar, seen as in the frame: what the residual is taken against.
 
     Args:
         limits: as of generator.render.
+        key: as of generator.render.
     """
     return generator.render(
         nets,
@@ -113,6 +118,7 @@ def render_coarse(
         memory.coarse,
         frame.drive,
         limits=limits,
+        key=key,
     )
 
 
@@ -133,6 +139,7 @@ def fold_chunk(
     frames: Frame,
     *,
     limits: generator.Limits | None = None,
+    key: jax.Array | None = None,
 ) -> Memory:
     """Folds t frames (leading axes t, b) into the memory as one chunk.
 
@@ -141,14 +148,26 @@ def fold_chunk(
 
     Args:
         limits: as of generator.render; the released code takes one for the whole chunk.
+        key: as of generator.render; every frame draws its own numbers.
+
+    Raises:
+        ValueError: a second frame for a one-shot model.
     """
-    see = lambda frame: render_coarse(nets, weights, model, memory, frame, limits=limits).image
-    rendered = jax.lax.map(see, frames)
+    count = frames.image.shape[0]
+    if model.one_shot and (count != 1 or memory.refinement is not None):
+        raise ValueError("a one-shot model takes exactly one frame")
+
+    def see(frame_and_key):
+        frame, key = frame_and_key
+        return render_coarse(nets, weights, model, memory, frame, limits=limits, key=key).image
+
+    keys = None if key is None else jax.random.split(key, count)
+    rendered = jax.lax.map(see, (frames, keys))
     return add_frames(memory, frames, refine(nets, weights, frames, rendered, memory))
 
 
-def finish(nets: Networks, weights: Weights, memory: Memory) -> Features:
-    """The refined textures and static planes of the memory. SPEC section 9.6."""
+def finish(nets: Networks, weights: Weights, model: Model, memory: Memory) -> Features:
+    """The refined textures and static planes of the memory. SPEC sections 9.6, 9.7."""
     refinement = memory.refinement
     textures = list(memory.coarse.textures)
     for i, offset in enumerate(refinement.offsets):
@@ -158,4 +177,26 @@ def finish(nets: Networks, weights: Weights, memory: Memory) -> Features:
         memory.w_plus,
         modulation=refinement.modulation,
     )
+    if model.one_shot:  # the face network is conditioned on features without modulation
+        static = [*memory.coarse.static[:-1], static[-1]]
     return Features(textures, static)
+
+
+def released_chunks(count: int, *, sequential: bool = False) -> Int[np.ndarray, "n 4"]:
+    """The order in which the released evaluation folds frames: numbers of frames, by chunk.
+
+    The frames are repeated from the first on until they fill chunks of four. Chunk i of n
+    then has the frames i, i + n, i + 2n and i + 3n, so that each sees the whole clip.
+
+    Args:
+        count: of frames, at least 1.
+        sequential: chunk i has the frames 4i to 4i + 3 instead.
+
+    Source: SPEC section 9.6.
+    Deviation: three frames are filled like other numbers; the released code refuses them.
+    """
+    if count < 1:
+        raise ValueError(f"got {count} frames, expected at least one")
+    chunks = -(-count // CHUNK)
+    filled = np.arange(chunks * CHUNK) % count
+    return filled.reshape(chunks, CHUNK) if sequential else filled.reshape(CHUNK, chunks).T

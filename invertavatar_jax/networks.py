@@ -45,6 +45,7 @@ def build(model: Model, *, batch_statistics: bool = False) -> Networks:
             and the recurrent decoders (SPEC section 9.6).
     """
     planes = 3 * model.plane_channels
+    aggregator = None if model.one_shot else ConvGRU
     synthesis = lambda channels: pure(Synthesis(model.backbone, channels))
     if model.renderer.superresolution_fold:
         upsampler = colours.FoldedSuperResolution(
@@ -60,8 +61,8 @@ def build(model: Model, *, batch_statistics: bool = False) -> Networks:
         decoder=pure(OSGDecoder(model.renderer.decoder_hidden, model.plane_channels)),
         superresolution=pure(upsampler),
         latent=pure(latent_encoder(model, batch_statistics=batch_statistics)),
-        texture_unet=pure(texture_encoder(model, ConvGRU, batch_statistics=batch_statistics)),
-        triplane_unet=pure(triplane_encoder(model, ConvGRU, batch_statistics=batch_statistics)),
+        texture_unet=pure(texture_encoder(model, aggregator, batch_statistics=batch_statistics)),
+        triplane_unet=pure(triplane_encoder(model, aggregator, batch_statistics=batch_statistics)),
     )
 
 

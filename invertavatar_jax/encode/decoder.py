@@ -1,5 +1,6 @@
 """The U-Net decoder of E_tex and E_tri: skips of several frames -> one feature map a level."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -8,11 +9,13 @@ from jaxtyping import Array, Float
 
 from invertavatar_jax import settings
 from invertavatar_jax.encode.backbone import Levels
+from invertavatar_jax.encode.transformer import Transformer
 from invertavatar_jax.layers import BatchNorm, Conv, PReLU
 from invertavatar_jax.ops.resize import pixel_shuffle
 
 # Makes a module `frames [t b h w c], memory [b h w c] or None -> memory [b h w c]`.
 Aggregator = Callable[..., nn.Module]
+Mixer = Callable[..., nn.Module]  # makes a module `[n h w c] -> [n h w c]`
 Memory = tuple[Float[Array, "b _ _ _"], ...]  # one leaf per level, deepest first
 
 
@@ -34,14 +37,16 @@ class Up(nn.Module):
     """One level: joins a skip with the deeper level, and aggregates over the frames.
 
     A deep input at half of the skip's resolution is pixel-shuffled. One without frames of
-    its own (t = 1) is shared by all frames of the skip. With no aggregator t must be 1.
+    its own (t = 1) is shared by all frames of the skip. With no aggregator t must be 1. A
+    mixer, where there is one, sees what was joined before the convolutions do.
 
-    Source: paper 3.4; SPEC section 9.2.
+    Source: paper 3.4; SPEC sections 9.2, 9.4.
     """
 
     features: int
     aggregator: Aggregator | None = None
     batch_statistics: bool = False
+    mixer: Mixer | None = None
 
     @nn.compact
     def __call__(
@@ -56,6 +61,8 @@ class Up(nn.Module):
             deep = deep.reshape(-1, b, *deep.shape[1:])
         deep = jnp.broadcast_to(deep, (t, *deep.shape[1:]))
         x = jnp.concatenate([skip, deep], axis=-1).reshape(t * b, h, w, -1)
+        if self.mixer is not None:
+            x = self.mixer(name="transformer")(x)
         x = DoubleConv(self.features, self.batch_statistics, name="conv")(x)
         x = x.reshape(t, b, h, w, self.features)
         if self.aggregator is not None:
@@ -84,15 +91,26 @@ def decode(
         levels: of all frames, which are the slowest part of the leading axis.
         memory: of the frames before, None at the start.
 
-    Source: paper 3.4; SPEC sections 9.2, 9.3.
+    Source: paper 3.4; SPEC sections 9.2, 9.3, 9.4.
     """
     in_time = lambda x: x.reshape(frames, -1, *x.shape[1:])
     deep = in_time(levels.stages[-1])
     skips = (levels.entry, *levels.stages[-2::-1])
+    mixers = _mixers(sizes)
     states: list[Float[Array, "b _ _ _"]] = []
     for i, (features, skip) in enumerate(zip(sizes.channels, skips, strict=True)):
         before = None if memory is None else memory[i]
-        up = Up(features, aggregator, batch_statistics, name=f"up{i + 1}")
+        up = Up(features, aggregator, batch_statistics, mixers[i], name=f"up{i + 1}")
         states.append(up(in_time(skip), deep, before))
         deep = states[-1][None]
     return tuple(states)
+
+
+def _mixers(sizes: settings.Decoder) -> list[Mixer | None]:
+    """The transformer of each level, for decoders that have them."""
+    if not sizes.vit_depths:
+        return [None] * len(sizes.channels)
+    if len(sizes.vit_depths) != len(sizes.channels):
+        raise ValueError(f"got {sizes}, expected as many vit_depths as channels")
+    make = lambda depth: functools.partial(Transformer, depth, sizes.vit_channels, sizes.vit_heads)
+    return [make(depth) for depth in sizes.vit_depths]

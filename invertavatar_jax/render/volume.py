@@ -42,6 +42,7 @@ def render(
     *,
     limits: tuple[Float[Array, "..."], Float[Array, "..."]] | None = None,
     key: jax.Array | None = None,
+    even_fine: bool = False,
     proposal: bool = False,
 ) -> Rendering:
     """Renders images of settings.neural_resolution, in bounded memory.
@@ -53,6 +54,8 @@ def render(
             rule, about the mean distance of all the cameras.
         key: the released randomness (depth jitter, random importance samples); None renders
             the same image each time.
+        even_fine: with a key: only the depths are jittered, as where the released code draws
+            its results and not the images of a loss or residual.
         proposal: as in render_rays.
 
     Source: SPEC section 6.
@@ -61,7 +64,8 @@ def render(
     rays = cast_rays(camera, settings.neural_resolution)
     if limits is None:
         limits = ray_limits(camera, settings.near, settings.far)
-    draws = None if key is None else draw(key, rays.origins.shape[:-1], settings)
+    count = rays.origins.shape[:-1]
+    draws = None if key is None else draw(key, count, settings, even_fine=even_fine)
     flat = render_rays(field, rays, limits, settings, draws, proposal=proposal)
     side = settings.neural_resolution
     return jax.tree.map(lambda x: x.reshape(x.shape[0], side, side, -1), flat)
@@ -91,13 +95,20 @@ def plane_field(decode: Decode, planes: Float[Array, "b p h w f"], box_warp: flo
     return lambda points: decode(triplane.sample_padded(padded, points, box_warp), points)
 
 
-def draw(key: jax.Array, rays: tuple[int, ...], settings: Renderer) -> Draws:
+def draw(
+    key: jax.Array, rays: tuple[int, int], settings: Renderer, *, even_fine: bool = False
+) -> Draws:
     """Random numbers for that many rays; they do not depend on how rays are chunked.
 
     The fine ones are sorted, which changes nothing: the samples of a ray are a set.
+
+    Args:
+        even_fine: the fine ones are evenly spaced, not random.
     """
     key_jitter, key_fine = jax.random.split(key)
     jitter = jax.random.uniform(key_jitter, (*rays, settings.coarse_samples))
+    if even_fine:
+        return even_draws(*rays, settings, jitter)
     fine = jax.random.uniform(key_fine, (*rays, settings.fine_samples))
     return Draws(jitter, jnp.sort(fine, -1))
 

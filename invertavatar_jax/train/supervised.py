@@ -61,7 +61,7 @@ def supervised_loss(
         part(weights, "generator"),
         model,
         repeat(memory.w_plus),
-        repeat(inversion.finish(nets, weights, memory)),
+        repeat(inversion.finish(nets, weights, model, memory)),
         target.drive,
         colours=repeat(memory.colours),
         background=target.background,

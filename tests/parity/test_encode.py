@@ -6,11 +6,12 @@ import pytest
 
 from invertavatar_jax import settings
 from invertavatar_jax.aggregate import conv_gru
-from invertavatar_jax.encode import backbone, decoder, latent, unet
+from invertavatar_jax.encode import backbone, decoder, latent, transformer, unet
 from invertavatar_jax.pure import pure
 from tests.parity.golden import Case, nchw, nhwc
 
 PAPER = settings.preset("paper")
+ONE_SHOT = settings.preset("paper_oneshot")
 
 
 def frames_of(array: np.ndarray) -> np.ndarray:
@@ -138,12 +139,65 @@ def test_oneshot_unet(name, encoder, outputs):
     case.done()
 
 
+def map_of(tokens: np.ndarray) -> np.ndarray:
+    """(b, n, c) -> (b, side, side, c)."""
+    side = round(tokens.shape[1] ** 0.5)
+    return tokens.reshape(tokens.shape[0], side, side, -1)
+
+
+def test_mix_block():
+    case = Case("mit_block")
+    x = map_of(case.input("x"))
+    block = pure(transformer.MixBlock(case.config["num_heads"]))
+    y = block.apply(case.weights(block.init, x), x)
+    case.check("y", y.reshape(case.input("x").shape))
+    case.done()
+
+
+def test_overlapping_patches():
+    case = Case("overlap_patch_embed")
+    x = nhwc(case.input("x"))
+    embed = pure(transformer.PatchEmbed(24))
+    y = embed.apply(case.weights(embed.init, x), x)
+    case.check("y", y.reshape(2, -1, 24))
+    case.done()
+
+
+def test_transformer():
+    case = Case("transformer_block")
+    x = nhwc(case.input("x"))
+    config = case.config
+    block = pure(transformer.Transformer(config["num_vit"], config["embed_dim"], config["heads"]))
+    case.check("y", nchw(block.apply(case.weights(block.init, x), x)))
+    case.done()
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "outputs"),
+    [
+        ("E_tex_os", unet.texture_encoder, texture_outputs),
+        ("E_tri_os", unet.triplane_encoder, triplane_outputs),
+    ],
+)
+def test_released_oneshot(name, encoder, outputs):
+    case = Case(name)
+    frame = nhwc(case.input("x"))[None]
+    network = pure(encoder(ONE_SHOT))
+    result, memory = jax.jit(network.apply)(case.weights(network.init, frame), frame)
+    assert memory == ()
+    for key, value in outputs("y", result).items():
+        case.check(key, nchw(value))
+    case.done()
+
+
 @pytest.mark.parametrize(
     ("network", "inputs", "count"),
     [
         (latent.latent_encoder(PAPER), ((1, 512, 512, 3), (512,)), 209_450_688),
         (unet.texture_encoder(PAPER, conv_gru.ConvGRU), ((2, 1, 256, 256, 7),), 68_518_304),
         (unet.triplane_encoder(PAPER, conv_gru.ConvGRU), ((2, 1, 512, 512, 6),), 82_784_960),
+        (unet.texture_encoder(ONE_SHOT), ((1, 1, 256, 256, 7),), 248_984_032),
+        (unet.triplane_encoder(ONE_SHOT), ((1, 1, 512, 512, 6),), 254_833_408),
     ],
 )
 def test_the_paper_sizes_have_the_released_number_of_parameters(network, inputs, count):

@@ -111,7 +111,7 @@ def test_few_shot_inversion_equals_the_released_one():
         )
     )
     memory = fold(weights, memory, frames)
-    maps = inversion.finish(nets, weights, memory)
+    maps = inversion.finish(nets, weights, MODEL, memory)
     _check_features(case, maps)
     for i in range(4):
         case.check_image(f"hidden_tex{i}", nchw(memory.refinement.texture_state[i]))
@@ -128,7 +128,7 @@ def test_few_shot_inversion_equals_the_released_one():
     ]
     case.check_image("image", nchw(jnp.concatenate(driven)))
     memory = fold(weights, memory, jax.tree.map(lambda x: x[::-1], frames))
-    maps = inversion.finish(nets, weights, memory)
+    maps = inversion.finish(nets, weights, MODEL, memory)
     case.check_image("chunk2_tex_x64", nchw(maps.textures[2]))
     case.check_image("chunk2_static_img256", nchw(maps.static[-1]))
     case.done()
