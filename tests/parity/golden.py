@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from invertavatar_jax.convert.names import import_weights
+from invertavatar_jax.convert.names import import_weights, path_of
 
 FOLDER = os.environ.get("INVERTAVATAR_GOLDEN")
 REASON = "INVERTAVATAR_GOLDEN is not set: it names the folder of golden cases"
@@ -101,19 +101,39 @@ class Case:
         template = jax.eval_shape(init, jax.random.key(0), *inputs)
         return import_weights(template, self.named(prefix))
 
-    def check(self, name: str, got, tolerance: float = 1e-4) -> None:
-        """Compares an output in the released layout: max|error| <= tolerance*std + 1e-5.
+    def check(self, name: str, got, tolerance: float = 1e-4, *, floor: float | None = 1e-5) -> None:
+        """Compares an output in the released layout: max|error| <= tolerance*std + floor.
 
         Also the mean over the last two axes, where it is stored, so that the part that a
         subsample leaves out cannot be wrong.
+
+        Args:
+            floor: None, for outputs that are themselves small, bounds the error by
+                tolerance*std alone; by tolerance*|value| where the output is one number.
         """
         got = np.asarray(got, np.float32)
-        bound = tolerance * self.meta["outputs"][name]["std"] + 1e-5
+        entry = self.meta["outputs"][name]
+        if floor is None:
+            bound = tolerance * (entry["std"] or entry["absmax"])
+        else:
+            bound = tolerance * entry["std"] + floor
         self.record(name, np.abs(self._difference(name, got)).max(), bound)
         if f"out.{name}.mean_hw" in self.arrays:
             mean = got.mean((-2, -1))
             expected = self.arrays[f"out.{name}.mean_hw"].reshape(mean.shape)
             self.record(name, np.abs(mean - expected).max(), bound, "max error of mean_hw")
+
+    def check_gradient(self, name: str, tree, released: str, tolerance: float = 1e-4) -> None:
+        """Compares the gradient by the weight of a released name, with no floor.
+
+        Args:
+            tree: our gradients by all weights.
+        """
+        for key in path_of(released):
+            tree = tree[key]
+        got = to_released(np.asarray(tree), released.split(".")[-1])
+        shape = self.meta["outputs"][name]["shape"]
+        self.check(name, got.reshape(shape), tolerance, floor=None)
 
     def check_image(self, name: str, got) -> None:
         """As check, for outputs behind a sort: mean error <= 1e-4 std, 99.9 % <= 1e-2 std."""
@@ -141,6 +161,13 @@ class Case:
         """Fails if an output of the case was not compared."""
         missing = set(self.meta["outputs"]) - self.compared
         assert not missing, f"{self.name}: outputs not compared: {sorted(missing)}"
+
+
+def to_released(array: np.ndarray, leaf: str) -> np.ndarray:
+    """The inverse of convert.names.to_ours."""
+    if leaf == "weight":
+        return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+    return array.transpose(2, 0, 1) if leaf == "const" else array
 
 
 def nhwc(array: np.ndarray) -> np.ndarray:
