@@ -29,6 +29,12 @@ class HeadModel(NamedTuple):
     landmark_index: Int[np.ndarray, " l"]  # MediaPipe's number of each landmark
     landmark_vertices: Int[np.ndarray, "l 3"]
     landmark_weights: Float[np.ndarray, "l 3"]
+    # Rotation whose columns are an eye's left, up and ahead; None: the world's axes.
+    eye_axes: Float[np.ndarray, "3 3"] | None = None
+    eye_offset: Float[np.ndarray, "3"] | None = None  # from an eyeball's mean to its pivot
+    # The triangles whose normals a vertex averages, as often as listed; -1 is none. None: all
+    # that meet at its point, once each.
+    normal_triangles: Int[np.ndarray, "v n"] | None = None
 
 
 def load_head_model(path: str | Path | None = None) -> HeadModel:
@@ -90,12 +96,33 @@ def vertices(
     )
     moved = person + jnp.einsum("...e,evc->...vc", expression, head.expression)
     for eye, gaze in ((head.eye_left, gaze_rad[..., :2]), (head.eye_right, gaze_rad[..., 2:])):
-        ball = person[..., eye, :]
-        once = head.weld[eye] == eye  # a split vertex must not pull the centre
-        centre = ball[..., once, :].mean(-2, keepdims=True)
-        turned = jnp.einsum("...ij,...vj->...vi", _turn(gaze), ball - centre) + centre
+        centre = eye_centre(head, person, eye)
+        away = moved[..., eye, :] - centre
+        turned = jnp.einsum("...ij,...vj->...vi", eye_turn(head, gaze), away) + centre
         moved = moved.at[..., eye, :].set(turned)  # pyright: ignore
     return moved
+
+
+def eye_centre(
+    head: HeadModel, person: Float[Array, "*b v 3"], eye: Int[np.ndarray, " n"]
+) -> Float[Array, "*b 1 3"]:
+    """What an eyeball turns about.
+
+    Args:
+        person: vertices without expression.
+        eye: head.eye_left or head.eye_right.
+    """
+    once = head.weld[eye] == eye  # a split vertex must not pull the centre
+    centre = person[..., eye, :][..., once, :].mean(-2, keepdims=True)
+    return centre if head.eye_offset is None else centre + head.eye_offset
+
+
+def eye_turn(head: HeadModel, gaze_rad: Float[Array, "*b 2"]) -> Float[Array, "*b 3 3"]:
+    """The rotation of an eyeball, in world axes, for its yaw and pitch."""
+    turn = _turn(gaze_rad)
+    if head.eye_axes is None:
+        return turn
+    return jnp.einsum("ij,...jk,lk->...il", head.eye_axes, turn, head.eye_axes)
 
 
 def normals(head: HeadModel, vertices: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
@@ -105,11 +132,15 @@ def normals(head: HeadModel, vertices: Float[Array, "*b v 3"]) -> Float[Array, "
     """
     corner = [vertices[..., head.triangles[:, k], :] for k in range(3)]
     area = jnp.cross(corner[1] - corner[0], corner[2] - corner[0])
-    points = head.weld[head.triangles]
-    total = jnp.zeros_like(vertices)
-    for k in range(3):
-        total = total.at[..., points[:, k], :].add(area)
-    total = total[..., head.weld, :]
+    if head.normal_triangles is None:
+        points = head.weld[head.triangles]
+        total = jnp.zeros_like(vertices)
+        for k in range(3):
+            total = total.at[..., points[:, k], :].add(area)
+        total = total[..., head.weld, :]
+    else:
+        listed = head.normal_triangles[..., None]
+        total = jnp.where(listed >= 0, area[..., head.normal_triangles, :], 0.0).sum(-2)
     square = jnp.square(total).sum(-1, keepdims=True)
     seen = square > 1e-30  # twice an area of 1e-15 square units: nothing is that small
     unit = total * jax.lax.rsqrt(jnp.where(seen, square, 1.0))
