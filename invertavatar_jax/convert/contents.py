@@ -16,7 +16,9 @@ STATE_DICT = "state dict"
 _MODULE = ("_parameters", "_buffers", "_modules")
 _SCRIPT = "__torch__."
 _LEVELS = 3  # of dictionaries above a network
-_SHOWN = 4000  # values in a description
+_EFFORT = 1_000_000  # entries of dictionaries that are looked at
+_SHOWN = 100_000  # values that a network's description holds
+_NAME = 400  # characters of an array's name
 # Bytes that the arrays may have, relative to the file: they may share storages, but not so
 # that a small file becomes a large one.
 _GROWTH, _SLACK = 2, 2**20
@@ -53,9 +55,10 @@ def networks(checkpoint: Checkpoint) -> dict[str, Network]:
         UserError: modules are nested too deeply or too many, or their state is malformed.
     """
     found: dict[str, Network] = {}
+    effort = _Effort(_EFFORT)
     try:
-        for key, value in _candidates(checkpoint.value, "", _LEVELS):
-            found[key] = _network(key, value)
+        for key, value in _candidates(checkpoint.value, "", _LEVELS, effort):
+            found[key] = _network(key, value, effort)
     except _TooMuch as error:
         raise UserError(
             f"{checkpoint.path} is refused at byte 0: {error}; nothing in it was run."
@@ -69,15 +72,36 @@ class _TooMuch(Exception):
     """A structure beyond the limits."""
 
 
-def _candidates(value: Any, key: str, levels: int) -> Iterator[tuple[str, Any]]:
+class _Effort:
+    """Counts what is looked at: values may contain one another many times over."""
+
+    def __init__(self, left: int):
+        self.left = left
+
+    def spend(self, count: int, what: str) -> None:
+        """Takes `count` off; raises _TooMuch below zero."""
+        self.left -= count
+        if self.left < 0:
+            raise _TooMuch(f"{what} holds more entries than a checkpoint does")
+
+
+def _candidates(value: Any, key: str, levels: int, effort: _Effort) -> Iterator[tuple[str, Any]]:
     """Modules and state dicts, with the keys that lead to them."""
+    if isinstance(value, dict):
+        effort.spend(len(value), allowed.shown(key))
     if _is_module(value) or (isinstance(value, dict) and as_tensor_any(value)):
         yield key, value
     elif isinstance(value, dict) and levels:
         for name, entry in value.items():
             if isinstance(name, str):
-                inner = f"{key}.{name}" if key else name
-                yield from _candidates(entry, inner, levels - 1)
+                yield from _candidates(entry, _join(key, name), levels - 1, effort)
+
+
+def _join(name: str, leaf: Any) -> str:
+    joined = f"{name}.{leaf}" if name else str(leaf)
+    if len(joined) > _NAME:
+        raise _TooMuch(f"the name {allowed.shown(joined)} is longer than {_NAME} characters")
+    return joined
 
 
 def _is_module(value: Any) -> bool:
@@ -100,31 +124,33 @@ def as_tensor_any(values: dict) -> bool:
     return any(as_tensor(value) is not None for value in values.values())
 
 
-def _network(key: str, value: Any) -> Network:
+def _network(key: str, value: Any, effort: _Effort) -> Network:
     network = Network(key, STATE_DICT, {}, {}, {}, {})
     if isinstance(value, dict):
         for name, entry in value.items():
             tensor = as_tensor(entry)
             if tensor is not None and isinstance(name, str):
-                network.arrays[name] = tensor
+                network.arrays[_join("", name)] = tensor
         return network
     network = network._replace(kind=value.path)
-    count = 0
+    shown, count = [_SHOWN], 0
     pending = [("", value, 0)]  # a stack, so that the order is torch's
     while pending:
         name, module, depth = pending.pop()
         count += 1
         if depth > MAX_DEPTH or count > MAX_ENTRIES or len(network.arrays) > MAX_ENTRIES:
             raise _TooMuch(f"module {allowed.shown(name)} is nested too deeply, or one of too many")
-        _describe(network, name, module)
-        children = _visit(network, name, module)
+        effort.spend(len(module.state), f"module {allowed.shown(name)}")
+        _describe(network, name, module, shown)
+        children = _visit(network, name, module, effort)
         pending += [(inner, child, depth + 1) for inner, child in reversed(children)]
     return network
 
 
-def _visit(network: Network, name: str, module: Record) -> list[tuple[str, Record]]:
+def _visit(
+    network: Network, name: str, module: Record, effort: _Effort
+) -> list[tuple[str, Record]]:
     """Takes a module's own arrays and returns its children."""
-    join = lambda leaf: f"{name}.{leaf}" if name else str(leaf)
     state = module.state
     if module.path.startswith(_SCRIPT):
         groups = [state]
@@ -136,24 +162,25 @@ def _visit(network: Network, name: str, module: Record) -> list[tuple[str, Recor
     hidden = hidden if isinstance(hidden, set) else set()
     children = []
     for group in groups:
+        effort.spend(len(group), f"module {allowed.shown(name)}")
         for leaf, entry in group.items():
             tensor = as_tensor(entry)
             if tensor is not None and leaf not in hidden:
-                network.arrays[join(leaf)] = tensor
+                network.arrays[_join(name, leaf)] = tensor
             elif _is_module(entry):
-                children.append((join(leaf), entry))
+                children.append((_join(name, leaf), entry))
     return children
 
 
-def _describe(network: Network, name: str, module: Record) -> None:
+def _describe(network: Network, name: str, module: Record, left: list[int]) -> None:
     """Notes a module's class, its constructor's arguments and its plain attributes."""
     network.classes[name] = module.path
     arguments = module.state.get("_init_args"), module.state.get("_init_kwargs")
     if arguments != (None, None):
-        described = plain(list(arguments[0] or ())), plain(arguments[1] or {})
+        described = plain(arguments[0] or (), left), plain(arguments[1] or {}, left)
         network.arguments[name] = {"args": described[0], "kwargs": described[1]}
     attributes = {
-        key: plain(value)
+        key[:_NAME]: plain(value, left)
         for key, value in module.state.items()
         if isinstance(key, str) and not key.startswith("_") and _is_plain(value)
     }
@@ -186,7 +213,9 @@ def plain(value: Any, left: list[int] | None = None, depth: int = 0) -> Any:
         if tensor.size <= 64 and tensor.storage.data is not None:
             return plain(tensor.array().astype(np.float64).tolist(), left, depth + 1)
         return f"{tensor.dtype} array of shape {list(tensor.shape)}"
-    return _scalar(value)
+    shown = _scalar(value)
+    left[0] -= len(shown) // 50 if isinstance(shown, str) else 0
+    return shown
 
 
 def _scalar(value: Any) -> Any:
