@@ -46,6 +46,7 @@ DICTIONARIES = {"collections.OrderedDict", "dnnlib.util.EasyDict", "dnnlib.EasyD
 ARRAY, DTYPE = "numpy.ndarray", "numpy.dtype"
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _NUMPY = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
+_OBJECTS = "O8"  # elements that are Python objects
 _ITEM = 120  # bytes that an entry of a dictionary takes
 
 
@@ -215,7 +216,7 @@ def _kept(path: str) -> Callable[[Context, tuple], Record]:
 
 def _dtype(c: Context, arguments: tuple) -> Record:
     _expect(c, arguments, (str, object, object), least=1)
-    if arguments[0] not in _NUMPY:
+    if arguments[0] not in {*_NUMPY, _OBJECTS}:
         raise c.refuse(f"names the element type {shown(arguments[0])}; expected plain numbers")
     return Record(DTYPE, {"order": "<"}, (arguments[0],))
 
@@ -223,6 +224,8 @@ def _dtype(c: Context, arguments: tuple) -> Record:
 def _resolve(c: Context, record: Any) -> np.dtype:
     if not isinstance(record, Record) or record.path != DTYPE:
         raise c.refuse(f"has {kind_of(record)} in place of an element type")
+    if record.arguments[0] == _OBJECTS:
+        raise c.refuse("has Python objects as elements; expected plain numbers")
     return np.dtype(record.state["order"] + record.arguments[0])
 
 
@@ -299,8 +302,14 @@ def build(c: Context, target: Any, state: Any) -> Any:
     elif not isinstance(target, Record):
         raise c.refuse(f"gives {kind_of(target)} a state; expected an object")
     elif target.path == ARRAY:
-        _expect(c, state if isinstance(state, tuple) else (), (int, tuple, Record, bool, Blob))
-        target.state["array"] = _array(c, state[4], state[2], state[1], state[3])
+        state = state if isinstance(state, tuple) else ()
+        _expect(c, state, (int, tuple, Record, bool, Blob | list))
+        if isinstance(state[4], Blob):
+            target.state["array"] = _array(c, state[4], state[2], state[1], state[3])
+        elif state[2].path != DTYPE or state[2].arguments[0] != _OBJECTS:
+            raise c.refuse("has a list as its elements; expected plain numbers")
+        else:
+            target.state["items"] = state[4]
     elif target.path == DTYPE:
         if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", ">", "|"):
             raise c.refuse("gives an element type no byte order")

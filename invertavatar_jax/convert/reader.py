@@ -34,7 +34,7 @@ def read(path: str | os.PathLike) -> Checkpoint:
             byte offset and the opcode or the name.
     """
     path = Path(path)
-    view = _map(path)
+    view = map_file(path)
     try:
         layout, value = _read(view)
     except Refused as reason:
@@ -50,7 +50,12 @@ def refusal(path: Path, reason: Refused) -> UserError:
     )
 
 
-def _map(path: Path) -> memoryview:
+def map_file(path: Path) -> memoryview:
+    """The bytes of a file, mapped read-only.
+
+    Raises:
+        UserError: there is no such file, it is empty, or it cannot be read.
+    """
     if not path.exists():
         raise UserError(f"There is no file {path}.")
     if not path.is_file():
