@@ -11,11 +11,13 @@ import ml_dtypes
 import numpy as np
 
 from invertavatar_jax import networks, settings
+from invertavatar_jax.convert import named_file
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.export import tensors
 from invertavatar_jax.pure import Weights
 
 BUNDLED = "assets/small.safetensors"
+WHOLE = "avatar"  # the name of all networks of a model together
 
 
 def bundled_path() -> Path:
@@ -43,14 +45,42 @@ def save(
     tensors.write_tensors(path, "weights", arrays, details)
 
 
+def save_exact(
+    path: str | os.PathLike,
+    weights: Weights,
+    model: settings.Model | settings.Next3D,
+    details: Mapping[str, Any],
+    network: str = WHOLE,
+) -> None:
+    """Writes weights as float32, array by array, so that they may be views of another file.
+
+    Args:
+        details: JSON-able; `facts` among them is what `load` returns.
+        network: which networks these are; `load` reads WHOLE, `load_network` any.
+
+    Raises:
+        UserError: no room on the disk, or a folder that cannot be written.
+    """
+    named = _names(weights)
+    described = {"facts": {}, **details, "model": settings.to_dict(model), "network": network}
+    sizes = [(name, np.shape(leaf), np.dtype(np.float32)) for name, leaf in named.items()]
+    named_file.write(path, sizes, named.__getitem__, tensors.metadata("weights", described))
+
+
 def load(path: str | os.PathLike | None = None) -> tuple[Weights, settings.Model, dict[str, Any]]:
     """Reads weights as float32, their model's sizes and the facts; None: the bundled ones.
 
     Raises:
-        UserError: the file is missing, damaged, foreign, or does not fit its own sizes.
+        UserError: the file is missing, damaged, foreign, does not fit its own sizes, or holds
+            only a part of a model's networks.
     """
     path = bundled_path() if path is None else path
     arrays, details = tensors.read_tensors(path, "weights")
+    if details.get("network", WHOLE) != WHOLE:
+        raise UserError(
+            f"{path} holds the network {details['network']} alone; expected the weights of all "
+            "networks: convert the few-shot or the one-shot snapshot."
+        )
     try:
         model = settings.from_dict(details["model"])
     except (KeyError, TypeError, ValueError) as error:
@@ -64,5 +94,24 @@ def load(path: str | os.PathLike | None = None) -> tuple[Weights, settings.Model
         found = arrays[name].shape if name in arrays else "none"
         if found != shape:
             raise UserError(f"{path}: expected {name} of shape {shape}, found {found}")
-    ordered = [arrays[name].astype(np.float32) for name in expected]
+    ordered = [np.asarray(arrays.pop(name), np.float32) for name in expected]
     return jax.tree.unflatten(jax.tree.structure(template), ordered), model, details["facts"]
+
+
+def load_network(path: str | os.PathLike) -> tuple[Weights, dict[str, Any]]:
+    """Reads the weights of one network, or of all, as float32, and what the file says of them.
+
+    The caller's network decides whether they fit; `details["network"]` says which they are.
+
+    Raises:
+        UserError: the file is missing, damaged or foreign.
+    """
+    arrays, details = tensors.read_tensors(path, "weights")
+    weights: Weights = {"params": {}, "buffers": {}}
+    for name, array in arrays.items():
+        *above, leaf = name.split(".")
+        tree = weights
+        for key in above:
+            tree = tree.setdefault(key, {})
+        tree[leaf] = np.asarray(array, np.float32)
+    return weights, details

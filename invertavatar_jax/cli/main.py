@@ -20,6 +20,7 @@ VERBS = {
     "orbit": "an avatar -> a video that looks at it from around",
     "evaluate-clip": "how well an avatar of the first frames predicts the later ones",
     "train": "train the networks",
+    "convert": "a released checkpoint -> weights for this program; nothing in it is run",
     "info": "versions, devices, presets and their parameter counts",
 }
 USER_ERROR = 2  # the exit code of bad input, as argparse's own

@@ -5,6 +5,7 @@ one), entries that overlap or occur twice, encryption, several disks, and names 
 of the archive's own folder.
 """
 
+import itertools
 import struct
 import zlib
 from typing import NamedTuple
@@ -60,7 +61,7 @@ def entries(view: memoryview) -> dict[str, Entry]:
     if position != end:
         raise Refused(position, "the archive's list of entries has bytes that belong to none")
     taken.sort()
-    for (_, last), (begin, _) in zip(taken, taken[1:], strict=False):
+    for (_, last), (begin, _) in itertools.pairwise(taken):
         if begin < last:
             raise Refused(begin, "two entries of the archive overlap")
     return found

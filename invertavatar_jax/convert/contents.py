@@ -89,9 +89,9 @@ def _candidates(value: Any, key: str, levels: int, effort: _Effort) -> Iterator[
     """Modules and state dicts, with the keys that lead to them."""
     if isinstance(value, dict):
         effort.spend(len(value), allowed.shown(key))
-    if _is_module(value) or (isinstance(value, dict) and as_tensor_any(value)):
+    if _is_module(value) or (isinstance(value, dict) and _holds_tensors(value)):
         yield key, value
-    elif isinstance(value, dict) and levels:
+    if isinstance(value, dict) and levels:
         for name, entry in value.items():
             if isinstance(name, str):
                 yield from _candidates(entry, _join(key, name), levels - 1, effort)
@@ -119,7 +119,7 @@ def as_tensor(value: Any) -> Tensor | None:
     return None
 
 
-def as_tensor_any(values: dict) -> bool:
+def _holds_tensors(values: dict) -> bool:
     """Whether a dictionary holds tensors directly."""
     return any(as_tensor(value) is not None for value in values.values())
 

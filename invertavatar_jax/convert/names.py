@@ -1,4 +1,4 @@
-"""Names and layouts: arrays named as in the released checkpoints -> our weights."""
+"""Names and layouts: arrays named as in the released checkpoints <-> our weights."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -26,6 +26,46 @@ def to_ours(array: np.ndarray, leaf: str) -> np.ndarray:
     if leaf == "const":
         return array.transpose(1, 2, 0)
     return array
+
+
+def name_of(path: Iterable[str]) -> str:
+    """The released name of a place in our weights; the inverse of path_of."""
+    return ".".join(re.sub(r"_(?=\d+(_\d+)*$)", ".", part) for part in path)
+
+
+def to_released(array: np.ndarray, leaf: str) -> np.ndarray:
+    """The inverse of to_ours."""
+    if leaf == "weight" and array.ndim == 4:
+        return array.transpose(3, 2, 0, 1)
+    if leaf == "weight" and array.ndim == 2:
+        return array.T
+    if leaf == "const":
+        return array.transpose(2, 0, 1)
+    return array
+
+
+def export_weights(weights: Weights) -> dict[str, np.ndarray]:
+    """Arrays of our weights under their released names and in the released layout.
+
+    The inverse of import_weights, bit for bit. What import_weights drops, the constants of
+    UNUSED, is not made again.
+    """
+    flat, _ = jax.tree_util.tree_flatten_with_path(weights)
+    named = {}
+    for path, leaf in flat:
+        keys = [entry.key for entry in path[1:]]
+        named[name_of(keys)] = to_released(np.asarray(leaf), keys[-1])
+    return named
+
+
+def released_shapes(template: Weights) -> dict[str, tuple[tuple[int, ...], bool]]:
+    """What a released file must hold for `template`: shape, and whether it is a parameter."""
+    table = {}
+    for path, (collection, shape) in _leaves(template).items():
+        hollow = np.broadcast_to(np.zeros((), np.bool_), shape)  # takes no memory
+        released = to_released(hollow, path[-1]).shape
+        table[name_of(path)] = (released, collection == "params")
+    return table
 
 
 def _leaves(weights: Weights) -> dict[tuple[str, ...], tuple[str, tuple]]:

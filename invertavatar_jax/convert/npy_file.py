@@ -23,7 +23,7 @@ _LONGEST_HEADER = 10_000
 
 
 def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The arrays of the dictionary, read-only views of the file; what else it holds is left out.
+    """The arrays of the dictionary, mostly views of the file; what else it holds is left out.
 
     Raises:
         UserError: there is no such file, it is damaged, it is no such dictionary, or it names
@@ -38,11 +38,22 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if isinstance(value, Record) and len(value.state.get("items", ())) == 1:
         value = value.state["items"][0]
     found = value.items() if isinstance(value, dict) else ()
-    tensors = {name: as_tensor(entry) for name, entry in found if isinstance(name, str)}
-    arrays = {name: tensor.array() for name, tensor in tensors.items() if tensor is not None}
+    named = {name: _as_array(entry) for name, entry in found if isinstance(name, str)}
+    arrays = {name: array for name, array in named.items() if array is not None}
     if not arrays:
         raise UserError(f"{path} holds no dictionary of arrays; expected one from numpy.save.")
     return arrays
+
+
+def _as_array(value: object) -> np.ndarray | None:
+    """An array, or a list of numbers as one; None of anything else."""
+    tensor = as_tensor(value)
+    if tensor is not None:
+        return tensor.array()
+    number = (int, float, np.generic)
+    if isinstance(value, list | tuple) and all(isinstance(entry, number) for entry in value):
+        return np.array(value)
+    return None
 
 
 def _read(view: memoryview) -> object:

@@ -24,6 +24,16 @@ _SUFFIX_HINT = {
 }
 
 
+def metadata(kind: str, details: Mapping[str, Any]) -> dict[str, str]:
+    """What stands in the header of such a file."""
+    return {
+        "program": _PROGRAM,
+        "kind": kind,
+        "version": str(VERSION),
+        "details": json.dumps(details, allow_nan=False, sort_keys=True),
+    }
+
+
 def write_tensors(
     path: str | os.PathLike, kind: str, arrays: Mapping[str, Any], details: Mapping[str, Any]
 ) -> None:
@@ -34,13 +44,8 @@ def write_tensors(
     """
     from safetensors.numpy import save
 
-    metadata = {
-        "program": _PROGRAM,
-        "kind": kind,
-        "version": str(VERSION),
-        "details": json.dumps(details, allow_nan=False, sort_keys=True),
-    }
-    data = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata)
+    ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    data = save(ordered, metadata(kind, details))
     with files.replacing(path) as temporary:
         temporary.write_bytes(data)
 
@@ -59,10 +64,10 @@ def read_tensors(
     _check_readable(path, kind)
     try:
         with safe_open(path, framework="numpy") as opened:
-            metadata = opened.metadata() or {}
-            _check_kind(path, kind, metadata)
+            found = opened.metadata() or {}
+            _check_kind(path, kind, found)
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}
-            return arrays, json.loads(metadata["details"])
+            return arrays, json.loads(found["details"])
     except (SafetensorError, json.JSONDecodeError, KeyError) as error:
         raise UserError(
             f"{path} cannot be read as {_a(kind)} file: it is damaged, truncated or of another "
