@@ -7,7 +7,7 @@ image = model.render(avatar, expression, camera)
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
@@ -24,6 +24,8 @@ from invertavatar_jax.inversion import Memory
 from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.settings import Model as Sizes
 from invertavatar_jax.types import Camera, FaceFit, Frame
+
+ONE_SHOT = "This one-shot model makes an avatar of exactly one frame"
 
 
 class Avatar(NamedTuple):
@@ -79,67 +81,129 @@ def observations(track: FaceFit, which: Iterable[int] | None = None) -> list[Obs
     return found
 
 
+class _Steps(NamedTuple):
+    """The compiled steps of a model; frames have leading axes t, b, keys may be None."""
+
+    begin: Callable[..., Memory]  # weights, frames, key
+    fold: Callable[..., Memory]  # weights, memory (used up), frames, key
+    finish: Callable[..., Features]  # weights, memory
+    draw: Callable[..., Float[Array, "b h w 3"]]  # weights, avatar, drive, key
+
+
+def _compile(sizes: Sizes, *, released: bool = False) -> _Steps:
+    """Steps that compile when first used.
+
+    Args:
+        released: batch normalisation and ray limits of the released evaluation.
+    """
+    nets = networks.build(sizes, batch_statistics=released)
+
+    def begin(weights, frames: Frame, key) -> Memory:
+        first = jax.tree.map(lambda x: x[0], frames)
+        return fold(weights, inversion.start(nets, weights, sizes, first), frames, key)
+
+    def fold(weights, memory: Memory, frames: Frame, key) -> Memory:
+        limits = inversion.chunk_limits(sizes, frames) if released else None
+        return inversion.fold_chunk(nets, weights, sizes, memory, frames, limits=limits, key=key)
+
+    def draw(weights, avatar: Avatar, drive, key) -> Float[Array, "b h w 3"]:
+        return generator.render(
+            nets,
+            part(weights, "generator"),
+            sizes,
+            avatar.w_plus,
+            avatar.maps,
+            drive,
+            colours=avatar.colours,
+            background=avatar.background,
+            key=key,
+            even_fine=True,
+        ).image
+
+    return _Steps(
+        jax.jit(begin),
+        jax.jit(fold, donate_argnums=1),
+        jax.jit(lambda weights, memory: inversion.finish(nets, weights, sizes, memory)),
+        jax.jit(draw),
+    )
+
+
 class Model:
-    """Networks, their weights and a head model, compiled on first use."""
+    """Networks, their weights and a head model, compiled on first use.
+
+    Nothing is random unless a `key` is given, which adds the released system's randomness:
+    jittered depths, and random importance samples where frames are compared.
+    """
 
     def __init__(self, sizes: Sizes, weights: Weights, head: morphable.HeadModel | None = None):
         """Keeps the weights on the default device."""
         self.sizes = sizes
         self.head = morphable.load_head_model() if head is None else head
         self.weights = jax.device_put(weights)
-        nets = networks.build(sizes)
         self._geometry = frames.geometry(self.head, sizes)
+        self._steps = _compile(sizes)
+        self._released_steps = _compile(sizes, released=True)
 
-        def begin(weights, frame: Frame) -> Memory:
-            return fold(weights, inversion.start(nets, weights, sizes, frame), frame)
+    def observe(
+        self, stream: Stream | None, seen: Observation, *, key: jax.Array | None = None
+    ) -> Stream:
+        """Folds one more frame in; None starts a new person. The old stream is used up.
 
-        def fold(weights, memory: Memory, frame: Frame) -> Memory:
-            chunk = jax.tree.map(lambda x: x[None], frame)
-            return inversion.fold_chunk(nets, weights, sizes, memory, chunk)
+        Raises:
+            UserError: a second frame, for a one-shot model.
+        """
+        if stream is not None and self.sizes.one_shot:
+            raise UserError(f"{ONE_SHOT}, and has one: give one photo, or --frames 1.")
+        return self._observe(self._steps, stream, [seen], key)
 
-        def draw(weights, avatar: Avatar, drive) -> Float[Array, "b h w 3"]:
-            return generator.render(
-                nets,
-                part(weights, "generator"),
-                sizes,
-                avatar.w_plus,
-                avatar.maps,
-                drive,
-                colours=avatar.colours,
-                background=avatar.background,
-            )
-
-        self._begin = jax.jit(begin)
-        self._fold = jax.jit(fold, donate_argnums=1)
-        self._finish = jax.jit(
-            lambda weights, memory: inversion.finish(nets, weights, sizes, memory)
-        )
-        self._draw = jax.jit(draw)
-
-    def observe(self, stream: Stream | None, seen: Observation) -> Stream:
-        """Folds one more frame in; None starts a new person. The old stream is used up."""
-        frame, background = frames.make_frame(self._geometry, seen)
-        if stream is None:
-            fill = background if self.sizes.departures.background else None
-            return Stream(self._begin(self.weights, frame), fill, jnp.asarray(seen.identity))
-        return stream._replace(memory=self._fold(self.weights, stream.memory, frame))
+    def _observe(
+        self, steps: _Steps, stream: Stream | None, seen: list[Observation], key
+    ) -> Stream:
+        """Folds a chunk of frames in."""
+        made = [frames.make_frame(self._geometry, one) for one in seen]
+        chunk = jax.tree.map(lambda *x: jnp.stack(x), *[frame for frame, _ in made])
+        if stream is not None:
+            return stream._replace(memory=steps.fold(self.weights, stream.memory, chunk, key))
+        fill = made[0][1] if self.sizes.departures.background else None
+        memory = steps.begin(self.weights, chunk, key)
+        return Stream(memory, fill, jnp.asarray(seen[0].identity))
 
     def finish(self, stream: Stream) -> Avatar:
         """The avatar that the frames so far give; the stream can go on."""
         memory = stream.memory
-        maps = self._finish(self.weights, memory)
+        maps = self._steps.finish(self.weights, memory)
         copied = jax.tree.map(jnp.copy, (memory.w_plus, memory.colours))  # fold donates them
         return Avatar(copied[0], maps, copied[1], stream.background, stream.identity)
 
-    def reconstruct(self, track: FaceFit, which: Iterable[int] | None = None) -> Avatar:
+    def reconstruct(
+        self,
+        track: FaceFit,
+        which: Iterable[int] | None = None,
+        *,
+        released: bool = False,
+        key: jax.Array | None = None,
+    ) -> Avatar:
         """Frames of a track -> avatar: `observe` folded over them, then `finish`.
 
+        Args:
+            which: frames by number; None takes all.
+            released: folds as the released evaluation does, in its chunks of four
+                (inversion.released_chunks) and normalising with their own statistics (SPEC
+                section 9.6); a one-shot model is evaluated without either.
+
         Raises:
-            UserError: no frame shows a face.
+            UserError: no frame shows a face, or several do and the model is one-shot.
         """
+        seen = observations(track, which)
+        if self.sizes.one_shot and len(seen) > 1:
+            raise UserError(f"{ONE_SHOT}, got {len(seen)}: give one photo, or --frames 1.")
+        released = released and not self.sizes.one_shot
+        steps = self._released_steps if released else self._steps
+        single = np.arange(len(seen))[:, None]
         stream = None
-        for seen in observations(track, which):
-            stream = self.observe(stream, seen)
+        for i, chunk in enumerate(inversion.released_chunks(len(seen)) if released else single):
+            own = None if key is None else jax.random.fold_in(key, i)
+            stream = self._observe(steps, stream, [seen[j] for j in chunk], own)
         assert stream is not None  # observations raises when there are none
         return self.finish(stream)
 
@@ -149,6 +213,8 @@ class Model:
         expression: Float[Array, " e"],
         camera: Camera,
         gaze_rad: Float[Array, " 4"] | None = None,
+        *,
+        key: jax.Array | None = None,
     ) -> Float[Array, "h w 3"]:
         """One image in [-1, 1] of the avatar with that expression, seen by that camera.
 
@@ -158,7 +224,7 @@ class Model:
         """
         gaze = np.zeros(4, np.float32) if gaze_rad is None else gaze_rad
         drive = frames.make_drive(self._geometry, avatar.identity, expression, gaze, camera)
-        return jnp.clip(self._draw(self.weights, avatar, drive).image[0], -1.0, 1.0)
+        return jnp.clip(self._steps.draw(self.weights, avatar, drive, key)[0], -1.0, 1.0)
 
 
 def load(path: str | os.PathLike | None = None) -> Model:

@@ -12,6 +12,7 @@ from invertavatar_jax.generator import Colours, Features
 from invertavatar_jax.networks import Networks
 from invertavatar_jax.ops.grid_sample import grid_sample
 from invertavatar_jax.pure import Weights, part
+from invertavatar_jax.render.rays import ray_limits
 from invertavatar_jax.settings import Model
 from invertavatar_jax.types import Frame
 
@@ -131,6 +132,11 @@ def add_frames(memory: Memory, frames: Frame, refinement: Refinement) -> Memory:
     return memory._replace(refinement=refinement, colours=colours)
 
 
+def chunk_limits(model: Model, frames: Frame) -> generator.Limits:
+    """Where rays of a chunk start and end as released: about its cameras' mean distance."""
+    return ray_limits(frames.drive.camera, model.renderer.near, model.renderer.far)
+
+
 def fold_chunk(
     nets: Networks,
     weights: Weights,
@@ -147,7 +153,7 @@ def fold_chunk(
     reads its state; chunks of one frame make the fold independent of how frames arrive.
 
     Args:
-        limits: as of generator.render; the released code takes one for the whole chunk.
+        limits: as of generator.render; the released ones are those of chunk_limits.
         key: as of generator.render; every frame draws its own numbers.
 
     Raises:

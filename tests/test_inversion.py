@@ -1,0 +1,132 @@
+"""One-shot and released folding of frames, at the smallest size."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from invertavatar_jax import inversion, networks, settings
+from invertavatar_jax.types import Camera, Drive, Frame
+
+FEW_SHOT = settings.preset("tiny")
+DECODER = dataclasses.replace(
+    FEW_SHOT.texture_decoder, vit_depths=(1, 2, 1, 1), vit_channels=16, vit_heads=2
+)
+ONE_SHOT = dataclasses.replace(
+    FEW_SHOT,
+    texture_decoder=DECODER,
+    triplane_decoder=DECODER,
+    one_shot=True,
+    departures=settings.Departures(),
+    renderer=dataclasses.replace(FEW_SHOT.renderer, superresolution_fold=0),
+)
+
+
+@pytest.mark.parametrize(
+    ("count", "chunks"),
+    [
+        (1, [[0, 0, 0, 0]]),
+        (2, [[0, 1, 0, 1]]),
+        (3, [[0, 1, 2, 0]]),
+        (4, [[0, 1, 2, 3]]),
+        (5, [[0, 2, 4, 1], [1, 3, 0, 2]]),
+        (12, [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]),
+    ],
+)
+def test_frames_are_ordered_as_released(count, chunks):
+    assert inversion.released_chunks(count).tolist() == chunks
+
+
+def test_sequential_chunks_follow_the_clip():
+    assert inversion.released_chunks(6, sequential=True).tolist() == [[0, 1, 2, 3], [4, 5, 0, 1]]
+
+
+def test_no_frames_are_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        inversion.released_chunks(0)
+
+
+@pytest.fixture(scope="module")
+def nets():
+    return networks.build(ONE_SHOT)
+
+
+@pytest.fixture(scope="module")
+def weights():
+    fresh = networks.init(ONE_SHOT, jax.random.key(0, impl="unsafe_rbg"))
+    # fresh refinement heads are zero, and would hide what the frame says
+    return fresh | {"params": jax.tree.map(lambda leaf: leaf + 0.02, fresh["params"])}
+
+
+@pytest.fixture(scope="module")
+def frame():
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(rng.uniform(-1, 1, (1, *shape)), jnp.float32)
+    pose = jnp.diag(jnp.array([1.0, -1.0, -1.0, 1.0])).at[2, 3].set(2.7)
+    intrinsics = jnp.array([[4.2647, 0, 0.5], [0, 4.2647, 0.5], [0, 0, 1]])
+    raster = jnp.concatenate([draw(20, 20, 2), jnp.ones((1, 20, 20, 1))], -1)
+    return Frame(
+        image=draw(32, 32, 3),
+        matte=jnp.ones((1, 32, 32, 1)),
+        uv_rgb=draw(32, 32, 3),
+        uv_xy=draw(32, 32, 2),
+        uv_visible=jnp.ones((1, 32, 32, 1)),
+        drive=Drive(Camera(pose[None], intrinsics[None]), raster),
+    )
+
+
+@pytest.fixture(scope="module")
+def memory(nets, weights, frame):
+    @jax.jit
+    def invert(weights, frame):
+        memory = inversion.start(nets, weights, ONE_SHOT, frame)
+        chunk = jax.tree.map(lambda x: x[None], frame)
+        return inversion.fold_chunk(nets, weights, ONE_SHOT, memory, chunk)
+
+    return invert(weights, frame)
+
+
+def test_one_shot_inversion_modulates_the_triplanes_alone(nets, weights, memory):
+    maps = jax.jit(lambda w, m: inversion.finish(nets, w, ONE_SHOT, m))(weights, memory)
+    same = [
+        np.array_equal(ours, coarse)
+        for ours, coarse in zip(maps.static, memory.coarse.static, strict=True)
+    ]
+    assert same == [True] * 5 + [False]
+    changed = zip(maps.textures[:4], memory.coarse.textures[:4], strict=True)
+    assert not any(np.array_equal(ours, coarse) for ours, coarse in changed)
+
+
+def test_a_one_shot_model_keeps_no_state(memory):
+    assert memory.refinement.texture_state == memory.refinement.triplane_state == ()
+
+
+def test_a_one_shot_model_refuses_a_second_frame(nets, weights, memory, frame):
+    fold = lambda memory, frames: inversion.fold_chunk(nets, weights, ONE_SHOT, memory, frames)
+    one, two = (jax.tree.map(lambda x, n=n: jnp.stack([x] * n), frame) for n in (1, 2))
+    for before, frames in ((memory, one), (memory._replace(refinement=None), two)):
+        with pytest.raises(ValueError, match="exactly one frame"):
+            jax.eval_shape(fold, before, frames)
+
+
+def test_a_key_jitters_the_residual_and_none_does_not(nets, weights, memory, frame):
+    see = jax.jit(
+        lambda key: inversion.render_coarse(nets, weights, ONE_SHOT, memory, frame, key=key).raw
+    )
+    np.testing.assert_array_equal(see(None), see(None))
+    one, other = see(jax.random.key(0)), see(jax.random.key(1))
+    np.testing.assert_array_equal(one, see(jax.random.key(0)))
+    assert np.abs(one - other).max() > 1e-4
+    assert np.abs(one - see(None)).max() > 1e-4
+
+
+def test_rays_of_a_chunk_start_about_the_mean_distance_of_its_cameras(frame):
+    chunk = jax.tree.map(lambda x: jnp.stack([x, x]), frame)
+    pose = chunk.drive.camera.world_from_camera.at[1, 0, 2, 3].set(3.3)
+    drive = chunk.drive._replace(camera=chunk.drive.camera._replace(world_from_camera=pose))
+    start, end = inversion.chunk_limits(ONE_SHOT, chunk._replace(drive=drive))
+    settings_of = ONE_SHOT.renderer
+    np.testing.assert_allclose(start, 3.0 + settings_of.near, rtol=1e-6)
+    np.testing.assert_allclose(end, 3.0 + settings_of.far, rtol=1e-6)
