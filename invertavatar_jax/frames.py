@@ -35,6 +35,14 @@ class Geometry(NamedTuple):
     deform: Callable[[Any, Any, Any], tuple[Array, Array]]
 
 
+class Prepared(NamedTuple):
+    """One frame as the networks read it; batch axis 1."""
+
+    frame: Frame
+    background: Float[Array, "b h w 3"] | None  # behind the person
+    identity: Float[np.ndarray, " k"]  # of the head model in use
+
+
 class Seen(Protocol):
     """One tracked frame; the fields are avatar.Observation's."""
 

@@ -4,40 +4,40 @@
     images512x512/dataset.json                       {"labels": [["clip/frame.png", 25 numbers]]}
     images512x512/dataset_realcam.json               the same
     orthRender256x256_face_eye/<clip>/<frame>.npy    float16 256 256 4: u, v, mask, visible
-    coeffs/<clip>/<frame>.npy                        float32 610: see SLICES
+    coeffs/<clip>/<frame>.npy                        float32 610: see fit/faceverse.py
     uvRender256x256/<clip>/<frame>.npy               float16 256 256 3: x, y in [-1, 1], visible
     uvRender256x256/<clip>/<frame>_uvgttex.png       the picture in UV space, white where unseen
     headmasks512x512/<clip>/<frame>.png              255 = head and hair
     fgmasks512x512/<clip>/<frame>.png                255 = person
 
-Source: TRAINING section E, SPEC section 7. Deviation: coefficients are those of the head
-model in use, padded with zeros; there are no landmark pictures.
+A data set holds one of the two kinds of masks; photos may have `orthRender256x256_face`.
+
+Source: TRAINING section E, SPEC section 7. Deviation: written coefficients are those of the
+head model in use, padded with zeros, with eyes as left pitch, left yaw, right pitch, right yaw;
+there are no landmark pictures.
 """
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
 from invertavatar_jax import frames
-from invertavatar_jax.data.synthetic.scene import Clip
 from invertavatar_jax.errors import UserError
+from invertavatar_jax.fit.faceverse import COUNT, SLICES
 from invertavatar_jax.types import Camera
+
+if TYPE_CHECKING:
+    from invertavatar_jax.data.synthetic.scene import Clip
 
 IMAGES, RASTERS, COEFFICIENTS = "images512x512", "orthRender256x256_face_eye", "coeffs"
 UVS, HEADS, PERSONS = "uvRender256x256", "headmasks512x512", "fgmasks512x512"
+RASTERS_WITHOUT_EYES = "orthRender256x256_face"  # of photos
 LABELS = ("dataset.json", "dataset_realcam.json")
-# Of the 610 coefficients: the head model's own numbers fill the first places of each part.
-SLICES = {
-    "identity": slice(0, 150),
-    "expression": slice(150, 321),
-    "eyes": slice(605, 609),  # left pitch, left yaw, right pitch, right yaw; radians
-    "scale": slice(609, 610),
-}
-COUNT = 610
+SIDE = 256  # of rasters and UV maps
 
 
 class Record(NamedTuple):
@@ -50,11 +50,11 @@ class Record(NamedTuple):
     coefficients: Float[np.ndarray, "610"]
     uv_xy_visible: Float[np.ndarray, "u u 3"]  # rows grow with v
     uv_rgb: UInt8[np.ndarray, "u u 3"]
-    head_matte: UInt8[np.ndarray, "h w"]
-    matte: UInt8[np.ndarray, "h w"]
+    head_matte: UInt8[np.ndarray, "h w"] | None  # None where the data set has none
+    matte: UInt8[np.ndarray, "h w"] | None
 
 
-def write_clip(root: Path, name: str, clip: Clip, geometry: frames.Geometry) -> None:
+def write_clip(root: Path, name: str, clip: "Clip", geometry: frames.Geometry) -> None:
     """Writes one clip's files; `write_labels` completes the data set.
 
     Args:
@@ -108,34 +108,103 @@ class Released:
         self.root = Path(root)
         path = self.root / IMAGES / labels
         try:
-            self.labels = json.loads(path.read_text())["labels"]
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            self.labels = [(str(file), camera) for file, camera in _read_labels(path)]
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f'{path}: expected {{"labels": [[file, 25 numbers], ...]}}, found {error}: '
                 "point to the folder that holds images512x512"
             ) from error
+        self._rasters = RASTERS if (self.root / RASTERS).is_dir() else RASTERS_WITHOUT_EYES
+        self._has = {kind: (self.root / kind).is_dir() for kind in (HEADS, PERSONS)}
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, number: int) -> Record:
-        file, camera = self.labels[number]
-        name = file.rsplit(".", 1)[0]
-        if len(camera) != 25:
-            raise UserError(f"{file}: its label has {len(camera)} numbers, expected 25")
-        array = lambda kind, ending: np.load(self.root / kind / f"{name}{ending}")
-        picture = lambda kind, ending: np.asarray(Image.open(self.root / kind / f"{name}{ending}"))
+        """One frame.
+
+        Raises:
+            UserError: one of its files is missing, damaged or of another shape.
+        """
+        file, name, camera = self._label(number)
+        image = _read_picture(self.root / IMAGES / file, None)
+        uvs = self.root / UVS
+        matte = lambda kind: (
+            _read_picture(self.root / kind / f"{name}.png", image.shape[0])[..., 0]
+            if self._has[kind]
+            else None
+        )
         return Record(
             name,
-            picture(IMAGES, ".png"),
-            np.array(camera, np.float32),
-            array(RASTERS, ".npy").astype(np.float32),
-            array(COEFFICIENTS, ".npy"),
-            array(UVS, ".npy").astype(np.float32),
-            picture(UVS, "_uvgttex.png"),
-            _first_channel(picture(HEADS, ".png")),
-            _first_channel(picture(PERSONS, ".png")),
+            image,
+            camera,
+            _read_array(self.root / self._rasters / f"{name}.npy", (SIDE, SIDE, 4)),
+            _read_array(self.root / COEFFICIENTS / f"{name}.npy", (COUNT,)),
+            _read_array(uvs / f"{name}.npy", (SIDE, SIDE, 3)),
+            _read_picture(uvs / f"{name}_uvgttex.png", SIDE),
+            matte(HEADS),
+            matte(PERSONS),
         )
+
+    def driving(self, number: int) -> Record:
+        """As indexing, for frames that only drive: without UV maps, which they may lack."""
+        file, name, camera = self._label(number)
+        nothing = np.zeros((0, 0, 3))
+        return Record(
+            name,
+            _read_picture(self.root / IMAGES / file, None),
+            camera,
+            _read_array(self.root / self._rasters / f"{name}.npy", (SIDE, SIDE, 4)),
+            _read_array(self.root / COEFFICIENTS / f"{name}.npy", (COUNT,)),
+            nothing.astype(np.float32),
+            nothing.astype(np.uint8),
+            None,
+            None,
+        )
+
+    def _label(self, number: int) -> tuple[str, str, np.ndarray]:
+        """File, clip/frame and camera of a frame."""
+        file, camera = self.labels[number]
+        if not isinstance(camera, list) or len(camera) != 25:
+            count = len(camera) if isinstance(camera, list) else "no"
+            raise UserError(f"{file}: its label has {count} numbers, expected 25")
+        return file, file.rsplit(".", 1)[0], np.array(camera, np.float32)
+
+
+def _read_labels(path: Path) -> list:
+    labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
+    if not isinstance(labels, list):
+        raise TypeError("no list of labels")
+    return labels
+
+
+def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        found = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {path}, which the released layout has.") from error
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{path} is damaged, or no array of numpy.save: copy it again.") from error
+    if not isinstance(found, np.ndarray) or found.shape != shape or found.dtype.kind != "f":
+        shown = f"{found.dtype} of shape {found.shape}" if hasattr(found, "shape") else "an archive"
+        raise UserError(f"{path} holds {shown}; expected real numbers of shape {shape}.")
+    return found.astype(np.float32)
+
+
+def _read_picture(path: Path, side: int | None) -> UInt8[np.ndarray, "h w 3"]:
+    """A square RGB picture; grey ones repeat their channel. Sides are checked where given."""
+    try:
+        with Image.open(path) as opened:
+            picture = np.asarray(opened.convert("RGB"))
+    except FileNotFoundError as error:
+        raise UserError(f"There is no picture {path}, which the released layout has.") from error
+    except (OSError, SyntaxError) as error:
+        raise UserError(f"{path} is a damaged picture: copy it again.") from error
+    wanted = picture.shape[1] if side is None else side
+    if picture.shape[:2] != (wanted, wanted):
+        size = f"{picture.shape[1]} x {picture.shape[0]}"
+        raise UserError(f"{path} is {size} pixels; expected {wanted} x {wanted}.")
+    return picture
 
 
 def pack(
@@ -150,10 +219,6 @@ def pack(
     packed[SLICES["eyes"]] = gaze_rad[[1, 0, 3, 2]]
     packed[SLICES["scale"]] = 1.0
     return packed
-
-
-def _first_channel(picture: np.ndarray) -> np.ndarray:
-    return picture if picture.ndim == 2 else picture[..., 0]
 
 
 def _resize(picture: np.ndarray, side: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The released layout: what is written is read back, and means the same."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from invertavatar_jax import frames, settings
 from invertavatar_jax.data import released
 from invertavatar_jax.data.synthetic import scene
 from invertavatar_jax.errors import UserError
+from invertavatar_jax.fit.faceverse import SLICES
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_labels_and_coefficients_are_the_clips(data_set):
     root, clip = data_set
     for number, record in enumerate(released.Released(root)):
         np.testing.assert_array_equal(record.camera, clip.camera[number])
-        part = lambda name, record=record: record.coefficients[released.SLICES[name]]
+        part = lambda name, record=record: record.coefficients[SLICES[name]]
         np.testing.assert_array_equal(part("identity")[:80], clip.identity)
         np.testing.assert_array_equal(part("expression")[:52], clip.expression[number])
         np.testing.assert_array_equal(part("eyes")[[1, 0, 3, 2]], clip.gaze_rad[number])
@@ -78,3 +80,60 @@ def test_a_short_label_is_refused(data_set, tmp_path):
     (folder / "dataset_realcam.json").write_text(json.dumps({"labels": [["a/0.png", [1.0]]]}))
     with pytest.raises(UserError, match="1 numbers, expected 25"):
         released.Released(tmp_path)[0]
+
+
+def copy(data_set, tmp_path):
+    """The data set again, to be spoilt."""
+    return shutil.copytree(data_set[0], tmp_path / "data")
+
+
+DAMAGE = {
+    "coeffs/{}.npy": "expected real numbers of shape \\(610,\\)",
+    "uvRender256x256/{}.npy": "expected real numbers of shape \\(256, 256, 3\\)",
+    "orthRender256x256_face_eye/{}.npy": "expected real numbers of shape \\(256, 256, 4\\)",
+}
+
+
+@pytest.mark.parametrize("path", DAMAGE)
+def test_arrays_of_another_shape_are_refused(data_set, tmp_path, path):
+    file = copy(data_set, tmp_path) / path.format("person_000000/00000")
+    np.save(file, np.zeros((3, 5), np.float32))
+    with pytest.raises(UserError, match=rf"{file.name} holds float32 of shape .*{DAMAGE[path]}"):
+        released.Released(tmp_path / "data")[0]
+
+
+FILES = (
+    "coeffs/{}.npy",
+    "uvRender256x256/{}.npy",
+    "uvRender256x256/{}_uvgttex.png",
+    "images512x512/{}.png",
+    "headmasks512x512/{}.png",
+)
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_missing_and_truncated_files_are_named(data_set, tmp_path, path):
+    file = copy(data_set, tmp_path) / path.format("person_000000/00000")
+    file.write_bytes(file.read_bytes()[:-60])
+    with pytest.raises(UserError, match=rf"{file.name}.*copy it again"):
+        released.Released(tmp_path / "data")[0]
+    file.unlink()
+    with pytest.raises(UserError, match=rf"There is no .*{file.name}"):
+        released.Released(tmp_path / "data")[0]
+
+
+def test_pickled_arrays_are_not_read(data_set, tmp_path):
+    file = copy(data_set, tmp_path) / "coeffs/person_000000/00000.npy"
+    np.save(file, np.array({"id": 1}), allow_pickle=True)
+    with pytest.raises(UserError, match="no array of numpy"):
+        released.Released(tmp_path / "data")[0]
+
+
+def test_a_data_set_without_masks_and_eyes_is_read(data_set, tmp_path):
+    root = copy(data_set, tmp_path)
+    shutil.rmtree(root / released.HEADS)
+    shutil.rmtree(root / released.PERSONS)
+    (root / released.RASTERS).rename(root / released.RASTERS_WITHOUT_EYES)
+    record, whole = released.Released(root)[1], released.Released(data_set[0])[1]
+    assert record.matte is None and record.head_matte is None
+    np.testing.assert_array_equal(record.raster, whole.raster)
