@@ -74,11 +74,11 @@ def _merge(parts: dict[str, Weights]) -> Weights:
     }
 
 
-def init(model: Model, key: jax.Array) -> Weights:
-    """Fresh weights of all networks, dead mapping networks of the released model included."""
+def init_generator(model: Model, key: jax.Array) -> Weights:
+    """The part of `init` that the generator needs: the same weights."""
     nets = build(model)
     keys = iter(jax.random.split(key, 16))
-    generator = _merge(
+    return _merge(
         {
             "texture_backbone": _backbone(model, nets, nets.texture, next(keys)),
             "face_backbone": _backbone(model, nets, nets.face, next(keys)),
@@ -87,6 +87,12 @@ def init(model: Model, key: jax.Array) -> Weights:
             "decoder": _decoder(model, nets, next(keys)),
         }
     )
+
+
+def init(model: Model, key: jax.Array) -> Weights:
+    """Fresh weights of all networks, dead mapping networks of the released model included."""
+    nets, generator = build(model), init_generator(model, key)
+    keys = iter(jax.random.split(key, 16)[len(generator["params"]) :])
     image = jnp.zeros((1, model.latent_input, model.latent_input, 3))
     weights = _merge(
         {

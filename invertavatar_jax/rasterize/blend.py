@@ -39,6 +39,11 @@ def fill_mouth(alpha: Float[Array, "b h w 1"]) -> Float[Array, "b h w 1"]:
     Source: SPEC section 5.
     """
     free = jax.lax.stop_gradient(alpha[..., 0]) < 0.5
+    return (free & ~flood(free)).astype(alpha.dtype)[..., None]
+
+
+def flood(free: Bool[Array, "b h w"]) -> Bool[Array, "b h w"]:
+    """What pixel (0, 0) reaches by steps up, down, left and right through free pixels."""
     seed = jnp.zeros_like(free).at[:, 0, 0].set(free[:, 0, 0])
 
     def grow(state):
@@ -46,8 +51,7 @@ def fill_mouth(alpha: Float[Array, "b h w 1"]) -> Float[Array, "b h w 1"]:
         return reached, _spread(_spread(reached, free, axis=2), free, axis=1)
 
     changes = lambda state: jnp.any(state[0] != state[1])
-    _, reached = jax.lax.while_loop(changes, grow, (jnp.zeros_like(seed), seed))
-    return (free & ~reached).astype(alpha.dtype)[..., None]
+    return jax.lax.while_loop(changes, grow, (jnp.zeros_like(seed), seed))[1]
 
 
 def _spread(

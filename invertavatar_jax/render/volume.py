@@ -89,10 +89,15 @@ def render_pixels(
     return render_rays(field, rays, limits, settings, draws, proposal=proposal)
 
 
-def plane_field(decode: Decode, planes: Float[Array, "b p h w f"], box_warp: float) -> Field:
+def plane_field(
+    decode: Decode,
+    planes: Float[Array, "b p h w f"],
+    box_warp: float,
+    axes: triplane.Axes = triplane.PLANE_AXES,
+) -> Field:
     """The field that `decode` makes of planes."""
     padded = triplane.pad_planes(planes)
-    return lambda points: decode(triplane.sample_padded(padded, points, box_warp), points)
+    return lambda points: decode(triplane.sample_padded(padded, points, box_warp, axes), points)
 
 
 def draw(
