@@ -1,11 +1,13 @@
 """A shard of a few identities, small and random: what the trainer needs to run."""
 
+import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from configs.supervised import get_config
 from invertavatar_jax.fit.morphable import load_head_model
-from invertavatar_jax.train import config
+from invertavatar_jax.train import config, loop
 
 IDENTITIES, FRAMES, SIDE = 6, 4, 32
 
@@ -36,8 +38,26 @@ def shards(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def training(shards):
     values = get_config("tiny")
     values.data = str(shards)
     return config.parse(values)
+
+
+@pytest.fixture(scope="session")
+def compiled_once(tmp_path_factory):
+    """Runs compile the same step again and again: all but the first read it from a folder."""
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="session")
+def whole(training, compiled_once, tmp_path_factory):
+    """An uninterrupted run: its last state and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return loop.train(training, folder, progress=False), folder
