@@ -288,13 +288,16 @@ def to_dict(model: Model) -> dict:
     return dataclasses.asdict(model)
 
 
-def from_dict(values: dict) -> Model:
+def from_dict(values: dict, kind: type = Model) -> Any:
     """The inverse of to_dict; files written before a setting existed may lack it.
+
+    Args:
+        kind: Model or Next3D, whichever was written.
 
     Raises:
         ValueError: keys are unknown or missing.
     """
-    return _build(Model, values, "model")
+    return _build(kind, values, "model")
 
 
 def _build(kind, values, where: str):
