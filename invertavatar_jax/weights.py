@@ -52,9 +52,11 @@ def save_exact(
     details: Mapping[str, Any],
     network: str = WHOLE,
 ) -> None:
-    """Writes weights as float32, array by array, so that they may be views of another file.
+    """Writes weights array by array, so that they may be views of another file.
 
     Args:
+        weights: collections of float32 arrays; besides params and buffers there may be a
+            `mesh`, whose arrays may have other types.
         details: JSON-able; `facts` among them is what `load` returns.
         network: which networks these are; `load` reads WHOLE, `load_network` any.
 
@@ -63,7 +65,7 @@ def save_exact(
     """
     named = _names(weights)
     described = {"facts": {}, **details, "model": settings.to_dict(model), "network": network}
-    sizes = [(name, np.shape(leaf), np.dtype(np.float32)) for name, leaf in named.items()]
+    sizes = [(name, np.shape(leaf), leaf.dtype) for name, leaf in named.items()]
     named_file.write(path, sizes, named.__getitem__, tensors.metadata("weights", described))
 
 
@@ -113,5 +115,6 @@ def load_network(path: str | os.PathLike) -> tuple[Weights, dict[str, Any]]:
         tree = weights
         for key in above:
             tree = tree.setdefault(key, {})
-        tree[leaf] = np.asarray(array, np.float32)
+        whole = array.dtype.kind in "iub"  # of a mesh
+        tree[leaf] = array if whole else np.asarray(array, np.float32)
     return weights, details

@@ -51,11 +51,12 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     if args.inspect:
         with console.step("inspect"):
             result["content"] = checkpoint.inspect(args.file)
-    if args.check or out is not None:
-        with console.step("read"):
-            source = checkpoint.open_source(args.file, args.network)
-        result |= checkpoint.describe(source)
-        result["check"] = checkpoint.report(source)
+    if not args.check and out is None:
+        return result
+    with console.step("read"):
+        source = checkpoint.open_source(args.file, args.network)
+    result |= checkpoint.describe(source)
+    result["check"] = checkpoint.report(source)
     if out is not None:
         with console.step("convert"):
             checkpoint.convert(source, out)

@@ -119,7 +119,7 @@ def _persistent(c: Context, arguments: tuple) -> Record:
     name, state = meta.get("class_name"), meta.get("state")
     if meta.get("type") != "class" or not isinstance(name, str) or not isinstance(state, dict):
         raise c.refuse("has no class name and state")
-    return Record(shown(name), state)
+    return Record(shown(name), state, offset=c.at)
 
 
 def _pairs(c: Context, arguments: tuple) -> dict[Any, Any]:
@@ -211,14 +211,14 @@ def _size(c: Context, arguments: tuple) -> tuple:
 
 def _kept(path: str) -> Callable[[Context, tuple], Record]:
     """A call that is kept as data."""
-    return lambda c, arguments: Record(path, arguments=arguments)
+    return lambda c, arguments: Record(path, arguments=arguments, offset=c.at)
 
 
 def _dtype(c: Context, arguments: tuple) -> Record:
     _expect(c, arguments, (str, object, object), least=1)
     if arguments[0] not in {*_NUMPY, _OBJECTS}:
         raise c.refuse(f"names the element type {shown(arguments[0])}; expected plain numbers")
-    return Record(DTYPE, {"order": "<"}, (arguments[0],))
+    return Record(DTYPE, {"order": "<"}, (arguments[0],), c.at)
 
 
 def _resolve(c: Context, record: Any) -> np.dtype:
@@ -239,13 +239,14 @@ def _scalar(c: Context, arguments: tuple) -> np.generic:
 
 def _empty_array(c: Context, arguments: tuple) -> Record:
     _expect(c, arguments, (Global, tuple, Blob))
-    return Record(ARRAY)
+    return Record(ARRAY, offset=c.at)
 
 
 def _buffer_array(c: Context, arguments: tuple) -> Record:
     _expect(c, arguments, (Blob, Record, tuple, str))
     data, dtype, shape, order = arguments
-    return Record(ARRAY, {"array": _array(c, data, dtype, shape, order == "F")})
+    array = _array(c, data, dtype, shape, order == "F")
+    return Record(ARRAY, {"array": array}, offset=c.at)
 
 
 def _array(c: Context, data: Blob, dtype: Any, shape: tuple, by_column: bool) -> Tensor:

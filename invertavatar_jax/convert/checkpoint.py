@@ -92,7 +92,8 @@ def compare(source: Source) -> Comparison:
     arrays = _renamed(source)
     table = names.released_shapes(source.template) if source.template is not None else {}
     told = any(tensor.parameter for tensor in arrays.values())
-    left_out = [name for name in arrays if _LEFT_OUT.search(name)]
+    mesh = source.kind.mesh if source.kind is not None else ()
+    left_out = [name for name in arrays if _LEFT_OUT.search(name) or name in mesh]
     both = [name for name in table if name in arrays]
     shapes = [
         f"{name}: {list(arrays[name].shape)}, expected {list(table[name][0])}"
@@ -167,6 +168,9 @@ def convert(source: Source, out: str | Path) -> None:
         _write_named(out, source.network.arrays, details)
         return
     converted = read_weights(source)
+    mesh = {name: source.network.arrays[name] for name in source.kind.mesh}
+    if mesh:
+        converted["mesh"] = {name: tensor.array() for name, tensor in mesh.items()}
     weights.save_exact(out, converted, source.config.model, details, source.kind.name)
 
 
@@ -209,16 +213,8 @@ def describe(source: Source) -> dict[str, Any]:
         "recognised": source.kind.title if source.kind else "unknown: kept as it is named",
         "constructor": sizes.arguments if sizes else {},
         "differs": sizes.differs if sizes else [],
-        "plane_axes": plane_axes(source.network),
+        "plane_axes": config.plane_axes(source.network),
     }
-
-
-def plane_axes(network: contents.Network) -> Any:
-    """The axes of the tri-planes that the renderer of a snapshot stores; None: it has none."""
-    for name, attributes in network.attributes.items():
-        if name.rsplit(".", 1)[-1] == "renderer" and "plane_axes" in attributes:
-            return attributes["plane_axes"]
-    return None
 
 
 def report(source: Source) -> dict[str, Any]:

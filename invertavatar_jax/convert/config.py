@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from invertavatar_jax import settings
 from invertavatar_jax.convert.contents import Network
 
@@ -30,6 +32,10 @@ _EXPECTED: dict[str, Any] = {
 }
 
 
+# Of the released model, from EG3D's matrices or, as its renderer uses them, their inverses.
+_MODEL_PLANES = (("xy", "xz", "zx"), ("xy", "xz", "yz"))
+
+
 class Config(NamedTuple):
     """What a snapshot says of its generator."""
 
@@ -52,7 +58,37 @@ def read(network: Network, preset: settings.Model | settings.Next3D) -> Config:
             options |= {f"{group}.{name}": value for name, value in inner.items()}
     owner = "generator" if "generator" in network.arguments else ""
     neural = network.attributes.get(owner, {}).get("neural_rendering_resolution")
-    return Config(_sizes(preset, options, neural), arguments, _differences(options))
+    model, differs = _sizes(preset, options, neural), _differences(options)
+    axes = plane_axes(network)
+    if axes is not None:
+        planes = _planes(axes)
+        if isinstance(model, settings.Next3D) and planes is not None:
+            model = dataclasses.replace(model, planes=planes)
+        elif planes not in _MODEL_PLANES:
+            differs.append(f"the tri-planes have the axes {axes}, the networks here xy, xz, zx")
+    return Config(model, arguments, differs)
+
+
+def plane_axes(network: Network) -> Any:
+    """The axes of the tri-planes that the renderer of a snapshot stores; None: it has none."""
+    for name, attributes in network.attributes.items():
+        if name.rsplit(".", 1)[-1] == "renderer" and "plane_axes" in attributes:
+            return attributes["plane_axes"]
+    return None
+
+
+def _planes(axes: Any) -> tuple[str, ...] | None:
+    """Matrices of axes -> the two coordinates of each plane; None: they are no axes."""
+    try:
+        matrices = np.asarray(axes, np.float64)
+    except (TypeError, ValueError):
+        return None
+    if matrices.shape != (3, 3, 3) or not np.isin(matrices, (0, 1)).all():
+        return None
+    if not (matrices.sum(1) == 1).all() or not (matrices.sum(2) == 1).all():
+        return None
+    inverse = matrices.transpose(0, 2, 1)  # of permutations
+    return tuple("".join("xyz"[int(plane[:, i].argmax())] for i in (0, 1)) for plane in inverse)
 
 
 def _sizes(preset: Any, options: dict[str, Any], neural: Any) -> Any:

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from invertavatar_jax.convert import allowed
+from invertavatar_jax.convert import allowed, reader
 from invertavatar_jax.convert.limits import MAX_DEPTH, MAX_ENTRIES
 from invertavatar_jax.convert.reader import Checkpoint
-from invertavatar_jax.convert.values import Blob, Global, Record, Storage, Tensor
-from invertavatar_jax.errors import UserError
+from invertavatar_jax.convert.values import Blob, Global, Record, Refused, Storage, Tensor
 
 STATE_DICT = "state dict"
 _MODULE = ("_parameters", "_buffers", "_modules")
@@ -42,10 +41,8 @@ class Network(NamedTuple):
         """
         total = sum(tensor.nbytes for tensor in self.arrays.values())
         if total > _GROWTH * checkpoint.size + _SLACK:
-            raise UserError(
-                f"{checkpoint.path} is refused at byte 0: its arrays share storages so that "
-                f"{checkpoint.size} bytes would become {total}; nothing in it was run."
-            )
+            what = f"its arrays share storages: {checkpoint.size} bytes would become {total}"
+            raise reader.refusal(checkpoint.path, Refused(0, what))
 
 
 def networks(checkpoint: Checkpoint) -> dict[str, Network]:
@@ -59,17 +56,11 @@ def networks(checkpoint: Checkpoint) -> dict[str, Network]:
     try:
         for key, value in _candidates(checkpoint.value, "", _LEVELS, effort):
             found[key] = _network(key, value, effort)
-    except _TooMuch as error:
-        raise UserError(
-            f"{checkpoint.path} is refused at byte 0: {error}; nothing in it was run."
-        ) from None
+    except Refused as reason:
+        raise reader.refusal(checkpoint.path, reason) from None
     for network in found.values():
         network.check_size(checkpoint)
     return found
-
-
-class _TooMuch(Exception):
-    """A structure beyond the limits."""
 
 
 class _Effort:
@@ -78,17 +69,18 @@ class _Effort:
     def __init__(self, left: int):
         self.left = left
 
-    def spend(self, count: int, what: str) -> None:
-        """Takes `count` off; raises _TooMuch below zero."""
+    def spend(self, count: int, name: str, offset: int = 0) -> None:
+        """Takes `count` off; below zero the file is refused."""
         self.left -= count
         if self.left < 0:
-            raise _TooMuch(f"{what} holds more entries than a checkpoint does")
+            what = f"{allowed.shown(name) or 'the file'} holds more entries than a checkpoint does"
+            raise Refused(offset, what)
 
 
 def _candidates(value: Any, key: str, levels: int, effort: _Effort) -> Iterator[tuple[str, Any]]:
     """Modules and state dicts, with the keys that lead to them."""
     if isinstance(value, dict):
-        effort.spend(len(value), allowed.shown(key))
+        effort.spend(len(value), key)
     if _is_module(value) or (isinstance(value, dict) and _holds_tensors(value)):
         yield key, value
     if isinstance(value, dict) and levels:
@@ -100,7 +92,7 @@ def _candidates(value: Any, key: str, levels: int, effort: _Effort) -> Iterator[
 def _join(name: str, leaf: Any) -> str:
     joined = f"{name}.{leaf}" if name else str(leaf)
     if len(joined) > _NAME:
-        raise _TooMuch(f"the name {allowed.shown(joined)} is longer than {_NAME} characters")
+        raise Refused(0, f"the name {allowed.shown(joined)} is longer than {_NAME} characters")
     return joined
 
 
@@ -139,8 +131,9 @@ def _network(key: str, value: Any, effort: _Effort) -> Network:
         name, module, depth = pending.pop()
         count += 1
         if depth > MAX_DEPTH or count > MAX_ENTRIES or len(network.arrays) > MAX_ENTRIES:
-            raise _TooMuch(f"module {allowed.shown(name)} is nested too deeply, or one of too many")
-        effort.spend(len(module.state), f"module {allowed.shown(name)}")
+            what = f"module {allowed.shown(name)} is nested too deeply, or one of too many"
+            raise Refused(module.offset, what)
+        effort.spend(len(module.state), name, module.offset)
         _describe(network, name, module, shown)
         children = _visit(network, name, module, effort)
         pending += [(inner, child, depth + 1) for inner, child in reversed(children)]
@@ -157,12 +150,13 @@ def _visit(
     else:
         groups = [state.get(group) for group in _MODULE]
         if not all(isinstance(group, dict) for group in groups):
-            raise _TooMuch(f"module {allowed.shown(name)} has no dictionaries of a module")
+            what = f"module {allowed.shown(name) or module.path} lacks a module's dictionaries"
+            raise Refused(module.offset, what)
     hidden = state.get("_non_persistent_buffers_set")
     hidden = hidden if isinstance(hidden, set) else set()
     children = []
     for group in groups:
-        effort.spend(len(group), f"module {allowed.shown(name)}")
+        effort.spend(len(group), name, module.offset)
         for leaf, entry in group.items():
             tensor = as_tensor(entry)
             if tensor is not None and leaf not in hidden:

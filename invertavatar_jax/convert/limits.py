@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from invertavatar_jax.convert.values import Refused
 
-# The largest released snapshot takes a quarter of these.
-MAX_OPCODES = 1_500_000
+# The largest released snapshot takes a third of these.
+MAX_OPCODES = 1_000_000
 MAX_BYTES = 112 * 2**20  # of Python objects; the arrays stay in the file
 MAX_NAME = 256  # characters of a module or class name
 MAX_TEXT = 4 * 2**20  # bytes of one string: a snapshot holds the text of its modules

@@ -253,7 +253,7 @@ def _newobj(m: Stack) -> None:
             raise m.refuse(f"makes a {kind.path} with arguments")
         m.push({}, TEXT)
     elif allowed.is_record(kind):
-        m.push(Record(kind.path, arguments=arguments), OBJECT)
+        m.push(Record(kind.path, arguments=arguments, offset=m.at), OBJECT)
     else:
         raise m.refuse(f"makes an object of {kind.path}, which is no class of a network")
 

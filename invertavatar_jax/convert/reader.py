@@ -45,8 +45,8 @@ def read(path: str | os.PathLike) -> Checkpoint:
 def refusal(path: Path, reason: Refused) -> UserError:
     """The sentence that a user reads."""
     return UserError(
-        f"{path} is refused at byte {reason.offset}: {reason.what}; nothing in it was run. "
-        "Download it again from its authors, or ask them for plain weights."
+        f"{path} is refused at byte {reason.offset}: {reason.what}; nothing in it was run: "
+        "take another copy of it, or weights in another format."
     )
 
 

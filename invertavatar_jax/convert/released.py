@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from invertavatar_jax import networks, settings, weights
+from invertavatar_jax import networks, next3d, settings, weights
 from invertavatar_jax.pure import Weights, part, pure
 from invertavatar_jax.supervise import discriminator, identity, perceptual
 
@@ -23,6 +23,7 @@ class Kind(NamedTuple):
         template: our weights' shapes for a model and a file's shapes.
         rename: a name of the file -> the name that our network's place has as a released one.
         restore: the inverse of rename.
+        mesh: arrays of a head model that the file holds beside its weights.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Kind(NamedTuple):
     preset: settings.Model | settings.Next3D = settings.preset("paper")
     rename: Callable[[str], str] = str
     restore: Callable[[str], str] = str
+    mesh: tuple[str, ...] = ()
 
     def fits(self, names: Mapping[str, Any]) -> bool:
         """Whether a file with these names is of this kind."""
@@ -63,6 +65,10 @@ def _single_backbone(model: settings.Model, shapes: Shapes) -> Weights:
         collection: {name: trees[name] for name in names if name in trees}
         for collection, trees in _generator(model, shapes).items()
     }
+
+
+def _next3d(model: settings.Next3D, shapes: Shapes) -> Weights:
+    return next3d.shapes(model)
 
 
 def _abstract(init: Callable, *inputs: jax.Array | None) -> Weights:
@@ -141,6 +147,14 @@ KINDS = (
         "the animatable generator (ani3dgan512)",
         ("texture_backbone.", "face_backbone.", "backbone.", "decoder."),
         _generator,
+    ),
+    Kind(
+        "next3d",
+        "Next3D, the baseline generator (next3d_ffhq_512)",
+        ("texture_backbone.", "mouth_backbone.", "neural_blending.", "decoder."),
+        _next3d,
+        preset=settings.PRIORS["next3d"],
+        mesh=("faces", "uvcoords", "raw_uvcoords", "uvfaces", "face_uvcoords", "dense_faces"),
     ),
     Kind(
         "eg3d",

@@ -39,6 +39,7 @@ class Record:
     path: str
     state: dict[Any, Any] = field(default_factory=dict)
     arguments: tuple = ()  # what its constructor or function was stored with
+    offset: int = 0  # of the opcode that made it
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,13 +44,6 @@ class Outside:
 
 
 @dataclass(frozen=True)
-class Raw:
-    """Opcodes as they are."""
-
-    data: bytes
-
-
-@dataclass(frozen=True)
 class Blob:
     """Bytes that are written from parts, without joining them."""
 
@@ -219,7 +212,6 @@ PUT: dict[type, Callable[[Writer, Any], None]] = {
     Call: _call,
     New: _new,
     Outside: _outside,
-    Raw: lambda w, value: w.write(value.data),
 }
 
 

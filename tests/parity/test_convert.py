@@ -1,0 +1,188 @@
+"""The released pickles' format, and conversion of snapshots, against golden data."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from invertavatar_jax import networks, settings, weights
+from invertavatar_jax.convert import checkpoint, contents, names, reader, released
+from invertavatar_jax.pure import part
+from tests.convert import pickles, snapshots
+from tests.parity import golden, test_end_to_end
+from tests.parity.golden import Case
+
+
+def _table(file: str = "CHECKPOINT.json") -> dict:
+    """Released names, shapes, types and roles, by network."""
+    if golden.FOLDER is None:
+        pytest.skip(golden.REASON)
+    return json.loads((pathlib.Path(golden.FOLDER).parent / file).read_text())
+
+
+def _entry(prefix: str) -> list[tuple[str, list[int], str, str]]:
+    for file in ("CHECKPOINT.json", "CHECKPOINT_NEXT3D.json"):
+        for key, value in _table(file).items():
+            if key.startswith(prefix):
+                return value["state_dict"]
+    raise KeyError(prefix)
+
+
+def test_a_snapshot_of_the_released_code_is_read_bit_for_bit():
+    if golden.FOLDER is None:
+        pytest.skip(golden.REASON)
+    folder = pathlib.Path(golden.FOLDER)
+    expected = np.load(folder / "pickle_sample_expected.npz")
+    found = contents.networks(reader.read(folder / "pickle_sample.pkl"))
+    arrays = {f"{key}.{n}": t for key, net in found.items() for n, t in net.arrays.items()}
+    assert list(arrays) == expected.files
+    for name in expected.files:
+        got = arrays[name].array()
+        assert got.dtype == expected[name].dtype and got.shape == expected[name].shape
+        assert got.tobytes() == expected[name].tobytes(), name
+    assert found["G_ema"].arguments[""] == {"args": [16, 4, 16, 3], "kwargs": {"num_layers": 2}}
+    assert found["D"].arguments["affine"]["kwargs"] == {"bias_init": 1}
+    assert found["G"].kind == "encoder_inversion.models.unet_encoders.recurrent_Up"
+    assert found["D"].kind == "SynthesisLayer"
+
+
+EXPECTED = [  # network's name in CHECKPOINT.json, what it is here
+    ("ani3dgan512:G_ema", "generator"),
+    ("FSInvertAvatar:G", "avatar"),
+    ("updatedOSInvertAvatar:G", "avatar"),
+    ("stage-1 e4e snapshot:G", "latent"),
+    ("D (DualDiscriminator, img_channels=6", "discriminator"),
+    ("D (DualDiscriminator, img_channels=9", "discriminator"),
+    ("WD", "latent_discriminator"),
+    ("next3d_ffhq_512:G_ema", "next3d"),
+    ("model_ir_se50.pth", "identity"),
+]
+
+
+@pytest.mark.parametrize(("prefix", "kind"), EXPECTED)
+def test_our_networks_have_the_released_names_shapes_and_roles(prefix, kind):
+    rows = _entry(prefix)
+    shapes = {name: tuple(shape) for name, shape, _, _ in rows}
+    found = released.kind_of(shapes)
+    assert found is not None and found.name == kind
+    table = names.released_shapes(found.template(found.preset, shapes))
+    kept = [row for row in rows if not (names.UNUSED.search(row[0]) or row[0] in found.mesh)]
+    assert {(name, tuple(shape), role == "param") for name, shape, _, role in kept} == {
+        (name, shape, trained) for name, (shape, trained) in table.items()
+    }
+    for name in shapes:
+        assert names.name_of(names.path_of(name)) == name
+
+
+def _rules(case: Case) -> dict[str, str]:
+    return {name: rule for name, _, _, rule in case.meta["params"]}
+
+
+_KEPT = {
+    "resample_filter": np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64,
+    "black_uv_bg": np.full((1, 3, 256, 256), -1, np.float32),
+    "num_batches_tracked": np.zeros((), np.int64),
+}
+
+
+def _rows(case: Case, prefix: str) -> list[snapshots.Row]:
+    """The rows of CHECKPOINT.json with the case's weights, drawn when they are written."""
+
+    def draw(name: str, shape: list[int], rule: str):
+        if rule == "keep":
+            return lambda: _KEPT[name.rsplit(".", 1)[-1]]
+        return lambda: golden._weight(name, shape, rule, case.salt)
+
+    rules = _rules(case)
+    return [
+        (name, role == "param", draw(name, shape, rules[name]))
+        for name, shape, _, role in _entry(prefix)
+    ]
+
+
+def _write(path: pathlib.Path, case: Case, prefix: str, root: str) -> None:
+    """A released snapshot with the case's weights under G."""
+    arguments = _table()["_meta"]["config"]["generator"]
+    classes = snapshots.classes(pickles.Name(root, "inversionNet"), arguments)
+    axes = np.eye(3, dtype=np.float32)[None].repeat(3, 0)
+    more = {
+        "generator": {"neural_rendering_resolution": 128},
+        "generator.renderer": {"plane_axes": pickles.nested(axes, parameter=False)},
+    }
+    network = snapshots.build(_rows(case, prefix), classes, more)
+    with path.open("wb") as out:
+        snapshots.write_snapshot(out, {"training_set_kwargs": {"resolution": 512}, "G": network})
+
+
+def _convert(path: pathlib.Path, out: pathlib.Path, preset: str):
+    """Converts, checks the report, and loads what was written."""
+    source = checkpoint.open_source(path)
+    told = checkpoint.report(source)
+    assert told["fits"] is True and told["missing"] == told["unexpected"] == "none"
+    described = checkpoint.describe(source)
+    assert described["differs"] == []
+    assert described["plane_axes"] == np.eye(3)[None].repeat(3, 0).tolist()
+    checkpoint.convert(source, out)
+    loaded, model, _ = weights.load(out)
+    assert model == settings.preset(preset)
+    return loaded
+
+
+def _check_equal(got, template, named) -> None:
+    """Equality bit for bit, array by array, so that not all are drawn at once."""
+    for name in names.released_shapes(template):
+        path = names.path_of(name)
+        collection = "params" if _has(got["params"], path) else "buffers"
+        leaf = got[collection]
+        for key in path:
+            leaf = leaf[key]
+        drawn = names.to_ours(named(name), path[-1])
+        assert np.ascontiguousarray(leaf).tobytes() == np.ascontiguousarray(drawn).tobytes(), name
+
+
+def _has(tree, path) -> bool:
+    for key in path:
+        if not isinstance(tree, dict) or key not in tree:
+            return False
+        tree = tree[key]
+    return True
+
+
+RELEASED = {
+    "few_shot": ("fs_inversion_eval", "FSInvertAvatar:G", "uvnet", "paper"),
+    "one_shot": ("os_inversion", "updatedOSInvertAvatar:G", "uvnet_new", "paper_oneshot"),
+}
+
+
+def _converted(kind: str, folder: pathlib.Path):
+    """A case, and its weights by way of a snapshot and its conversion."""
+    case_name, prefix, module, preset = RELEASED[kind]
+    case = Case(case_name)
+    _write(folder / "snapshot.pkl", case, prefix, f"encoder_inversion.models.{module}")
+    loaded = _convert(folder / "snapshot.pkl", folder / "w.safetensors", preset)
+    for path in folder.iterdir():  # 4 to 7 GB
+        path.unlink()
+    rules = _rules(case)
+    shapes = {name: shape for name, shape, _, _ in case.meta["params"]}
+    template = networks.shapes(settings.preset(preset))
+    draw = lambda name: golden._weight(name, shapes[name], rules[name], case.salt)
+    _check_equal(loaded, template, draw)
+    return loaded
+
+
+def test_a_converted_few_shot_snapshot_inverts_as_the_released_one(tmp_path, monkeypatch):
+    loaded = _converted("few_shot", tmp_path)
+    monkeypatch.setattr(test_end_to_end, "_weights", lambda *_: test_end_to_end._on_device(loaded))
+    test_end_to_end.test_few_shot_inversion_equals_the_released_one("fs_inversion_eval")
+
+
+@pytest.mark.slow
+def test_a_converted_one_shot_snapshot_inverts_as_the_released_one(tmp_path, monkeypatch):
+    loaded = _converted("one_shot", tmp_path)
+
+    def take(case: Case, model: settings.Model, subtree: str):
+        return test_end_to_end._on_device(part(loaded, subtree))
+
+    monkeypatch.setattr(test_end_to_end, "_weights", take)
+    test_end_to_end.test_one_shot_inversion_equals_the_released_one()
