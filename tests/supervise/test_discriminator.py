@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from invertavatar_jax.pure import pure
+from invertavatar_jax.pure import Pure, pure
 from invertavatar_jax.settings import Backbone
 from invertavatar_jax.supervise import adversarial
 from invertavatar_jax.supervise.discriminator import (
@@ -12,6 +12,12 @@ from invertavatar_jax.supervise.discriminator import (
 )
 
 SMALL = Backbone(16, 64, 8)
+
+
+def jitted(module) -> Pure:
+    """One program to compile in place of one an operation."""
+    network = pure(module)
+    return Pure(jax.jit(network.init), jax.jit(network.apply))
 
 
 def count(weights) -> int:
@@ -25,7 +31,7 @@ def scene():
     image = jax.random.normal(keys[0], (4, 16, 16, 3))
     neural = jax.random.normal(keys[1], (4, 8, 8, 3))
     camera = jax.random.normal(keys[2], (4, 25))
-    network = pure(DualDiscriminator(SMALL))
+    network = jitted(DualDiscriminator(SMALL))
     return network, network.init(keys[3], image, neural, camera), (image, neural, camera)
 
 
@@ -123,7 +129,7 @@ def test_the_latent_discriminator_has_the_released_parameters():
 
 
 def test_the_latent_discriminator_judges_every_code_of_a_person_alone():
-    network = pure(LatentDiscriminator(width=8))
+    network = jitted(LatentDiscriminator(width=8))
     w_plus = jax.random.normal(jax.random.key(0), (2, 3, 8))
     weights = network.init(jax.random.key(1), w_plus)
     logits = network.apply(weights, w_plus)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from invertavatar_jax.pure import pure
+from invertavatar_jax.pure import Pure, pure
 from invertavatar_jax.settings import Trunk
 from invertavatar_jax.supervise import identity
 
@@ -11,7 +11,8 @@ from invertavatar_jax.supervise import identity
 @pytest.fixture(scope="module")
 def small():
     network = pure(identity.IdentityNet(Trunk(channels=(4, 8), units=(1, 2)), features=6))
-    return network, network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    weights = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    return Pure(network.init, jax.jit(network.apply)), weights
 
 
 def test_the_network_has_exactly_the_released_parameters():
@@ -58,4 +59,4 @@ def test_the_gradient_is_finite_at_features_of_length_0(small):
     silent = jax.tree.map(jnp.zeros_like, weights)
     face = jnp.ones((1, 8, 8, 3))
     loss = lambda face: identity.identity_loss(network.apply(silent, face), jnp.ones((1, 6)))
-    assert np.isfinite(jax.grad(loss)(face)).all()
+    assert np.isfinite(jax.jit(jax.grad(loss))(face)).all()
