@@ -117,7 +117,7 @@ def write(
         out.write(struct.pack("<Q", len(text)))
         out.write(text)
         for name, shape, dtype in listed:
-            array = np.ascontiguousarray(get(name), dtype)
+            array = np.asarray(get(name), dtype, order="C")
             if array.shape != shape:
                 raise ValueError(f"{name}: got shape {array.shape}, expected {shape}")
             out.write(array.reshape(-1).view(np.uint8).data)

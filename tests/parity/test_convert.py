@@ -101,14 +101,17 @@ def _rows(case: Case, prefix: str) -> list[snapshots.Row]:
     ]
 
 
+# The planes that the released renderer samples, as EG3D writes them. SPEC section 6
+AXES = np.stack([np.eye(3, dtype=np.float32)[rows] for rows in ([0, 1, 2], [0, 2, 1], [2, 0, 1])])
+
+
 def _write(path: pathlib.Path, case: Case, prefix: str, root: str) -> None:
     """A released snapshot with the case's weights under G."""
     arguments = _table()["_meta"]["config"]["generator"]
     classes = snapshots.classes(pickles.Name(root, "inversionNet"), arguments)
-    axes = np.eye(3, dtype=np.float32)[None].repeat(3, 0)
     more = {
         "generator": {"neural_rendering_resolution": 128},
-        "generator.renderer": {"plane_axes": pickles.nested(axes, parameter=False)},
+        "generator.renderer": {"plane_axes": pickles.nested(AXES, parameter=False)},
     }
     network = snapshots.build(_rows(case, prefix), classes, more)
     with path.open("wb") as out:
@@ -122,7 +125,7 @@ def _convert(path: pathlib.Path, out: pathlib.Path, preset: str):
     assert told["fits"] is True and told["missing"] == told["unexpected"] == "none"
     described = checkpoint.describe(source)
     assert described["differs"] == []
-    assert described["plane_axes"] == np.eye(3)[None].repeat(3, 0).tolist()
+    assert described["plane_axes"] == AXES.tolist()
     checkpoint.convert(source, out)
     loaded, model, _ = weights.load(out)
     assert model == settings.preset(preset)
