@@ -42,14 +42,22 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     from invertavatar_jax.train import loop
 
     model = settings.preset(training.preset)
-    begin = weights.load(args.weights)[0] if args.weights else None
+    begin, history = None, {}
+    if args.weights:
+        begin, _, before = weights.load(args.weights)
+        history["began_with"] = {
+            "weights_sha256": tensors.sha256(args.weights),
+            "steps": before.get("steps"),
+            "identities": before.get("identities"),
+        }
     shipped = out / "weights.safetensors"
+    ship = lambda trained, facts: weights.save(shipped, trained, model, facts | history)
     with console.step("train"):
         state = loop.train(
             training,
             out,
             start_from=begin,
-            ship=lambda trained, facts: weights.save(shipped, trained, model, facts),
+            ship=ship,
             minutes=args.minutes,
         )
     return {
