@@ -238,12 +238,26 @@ def render(
     Args:
         key: depth jitter and random importance samples, which the released code always has;
             None renders the same image each time.
+    """
+    planes = compose(nets, weights, model, w_plus, maps, drive, noise).planes
+    return render_planes(nets, weights, model, w_plus, planes, drive.camera, key)
+
+
+def render_planes(
+    nets: Networks,
+    weights: Weights,
+    model: Next3D,
+    w_plus: Float[Array, "b l d"],
+    planes: Float[Array, "b 3 r r c"],
+    camera: Camera,
+    key: jax.Array | None = None,
+) -> Rendered:
+    """Renders composed planes: a head at rest seen from anywhere needs composing only once.
 
     Source: NEXT3D section 8.
     """
-    planes = compose(nets, weights, model, w_plus, maps, drive, noise).planes
     settings, side = model.renderer, model.neural_resolution
-    cast = rays.cast_rays(drive.camera, side, half_pixel=True)
+    cast = rays.cast_rays(camera, side, half_pixel=True)
     draws = None if key is None else volume.draw(key, cast.origins.shape[:-1], settings)
     limits = jnp.float32(settings.near), jnp.float32(settings.far)
     at_points = field(nets, weights, model, planes)

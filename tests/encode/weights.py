@@ -4,12 +4,18 @@ import jax
 import numpy as np
 
 
-def draw(init, *inputs, seed=0):
-    """Weights with the shapes of init(key, *inputs), none of them at a special value."""
+def draw(init, *inputs, seed=0, equalised=False):
+    """Weights with the shapes of init(key, *inputs), none of them at a special value.
+
+    Args:
+        equalised: the layers scale weights of N(0, 1) themselves.
+    """
     generator = np.random.default_rng(seed)
 
     def leaf(path, shape):
         noise = generator.standard_normal(shape.shape, np.float32)
+        if len(shape.shape) > 1 and equalised:
+            return noise
         if len(shape.shape) > 1:
             return noise / np.float32(np.sqrt(np.prod(shape.shape[:-1])))
         centre = 0 if path[-1].key in ("bias", "running_mean") else 1
