@@ -1,5 +1,6 @@
 """A released checkpoint -> our weights, a report of how the two compare, and the way back."""
 
+import collections
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ _PREFERRED = ("G_ema", "G")
 # Arrays that training adds and nothing here reads: the labels' deviation over the data set.
 _LEFT_OUT = re.compile(rf"(^|\.)dataset_label_std$|{names.UNUSED.pattern}")
 _LISTED = 20  # names of each sort in a report
-_WIDENED = {np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16), np.dtype(np.float64)}
+_OTHER_FLOATS = {np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16), np.dtype(np.float64)}
 
 
 class Source(NamedTuple):
@@ -132,7 +133,7 @@ def _renamed(source: Source) -> dict[str, Tensor]:
 
 
 def read_weights(source: Source) -> Weights:
-    """Our weights: views of the file where it holds float32, else copies.
+    """Our weights: views of the file where it holds float32, else float32 copies.
 
     Raises:
         UserError: arrays are missing or have other shapes.
@@ -152,7 +153,7 @@ def read_weights(source: Source) -> Weights:
 
 def _exact(tensor: Tensor) -> np.ndarray:
     array = tensor.array()
-    return array.astype(np.float32) if tensor.dtype in _WIDENED else array
+    return array.astype(np.float32) if tensor.dtype in _OTHER_FLOATS else array
 
 
 def convert(source: Source, out: str | Path) -> None:
@@ -220,10 +221,11 @@ def describe(source: Source) -> dict[str, Any]:
 def report(source: Source) -> dict[str, Any]:
     """A comparison in words: counts, and the first names of each sort."""
     compared = compare(source)
-    count = len(source.network.arrays)
-    values = sum(tensor.size for tensor in source.network.arrays.values())
+    arrays = source.network.arrays.values()
+    count, values = len(arrays), sum(tensor.size for tensor in arrays)
     told = {
         "arrays": count,
+        "element types": dict(collections.Counter(t.dtype.name for t in arrays)),
         "values": values,
         "other networks": ", ".join(source.others) or "none",
     }

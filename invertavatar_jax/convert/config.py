@@ -92,9 +92,9 @@ def _planes(axes: Any) -> tuple[str, ...] | None:
 
 
 def _sizes(preset: Any, options: dict[str, Any], neural: Any) -> Any:
-    def count(name: str, otherwise: int) -> int:
+    def count(name: str, otherwise: int, most: int = 2048) -> int:
         value = options.get(name)
-        return value if type(value) is int and 0 < value < 65536 else otherwise
+        return value if type(value) is int and 0 < value <= most else otherwise
 
     renderer, backbone = preset.renderer, preset.backbone
     rendering = "rendering_kwargs."
@@ -107,7 +107,7 @@ def _sizes(preset: Any, options: dict[str, Any], neural: Any) -> Any:
         box_warp=float(warp) if isinstance(warp, int | float) else renderer.box_warp,
     )
     sizes = {}
-    neural = neural if type(neural) is int and 0 < neural < 65536 else None
+    neural = neural if type(neural) is int and 0 < neural <= 2048 else None
     if isinstance(preset, settings.Next3D):
         sizes["neural_resolution"] = neural or preset.neural_resolution
         near, far = (options.get(rendering + f"ray_{end}") for end in ("start", "end"))
@@ -117,7 +117,7 @@ def _sizes(preset: Any, options: dict[str, Any], neural: Any) -> Any:
         renderer = dataclasses.replace(renderer, neural_resolution=neural)
     backbone = dataclasses.replace(
         backbone,
-        channel_base=count("channel_base", backbone.channel_base),
+        channel_base=count("channel_base", backbone.channel_base, 2**17),
         channel_max=count("channel_max", backbone.channel_max),
     )
     return dataclasses.replace(
@@ -125,7 +125,7 @@ def _sizes(preset: Any, options: dict[str, Any], neural: Any) -> Any:
         z_dim=count("z_dim", preset.z_dim),
         w_dim=count("w_dim", preset.w_dim),
         c_dim=count("c_dim", preset.c_dim),
-        mapping_layers=count("mapping_kwargs.num_layers", preset.mapping_layers),
+        mapping_layers=count("mapping_kwargs.num_layers", preset.mapping_layers, 16),
         backbone=backbone,
         renderer=renderer,
         **sizes,

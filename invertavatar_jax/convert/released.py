@@ -11,6 +11,7 @@ from invertavatar_jax import networks, next3d, settings, weights
 from invertavatar_jax.pure import Weights, part, pure
 from invertavatar_jax.supervise import discriminator, identity, perceptual
 
+_SIDES = (32, 64, 128, 256, 512, 1024)  # of pictures
 Shapes = Mapping[str, tuple[int, ...]]  # of a file's arrays, by name
 
 
@@ -76,15 +77,24 @@ def _abstract(init: Callable, *inputs: jax.Array | None) -> Weights:
 
 
 def _discriminator(model: settings.Model, shapes: Shapes) -> Weights:
-    """Of the size that the file's first and last layers have."""
-    entry = next(name for name in shapes if name.endswith("fromrgb.weight"))
-    side, channels = int(entry.split(".")[0].removeprefix("b")), shapes[entry][1]
-    labels = shapes.get("mapping.embed.weight", (0, model.c_dim))[1]
+    """Of the size that the file's first layers have, where these make sense."""
+    found = [re.fullmatch(r"b(\d{1,4})\.fromrgb\.weight", name) for name in shapes]
+    entry = next((match for match in found if match), None)
+    side = int(entry[1]) if entry else 512
+    side = side if side in _SIDES else 512
+    channels = _axis(shapes, entry[0] if entry else "", 1, 6)
+    labels = _axis(shapes, "mapping.embed.weight", 1, model.c_dim)
     sizes = settings.Backbone(side, model.backbone.channel_base, model.backbone.channel_max)
     image, below = jnp.zeros((4, side, side, 3)), jnp.zeros((4, 8, 8, 3))
-    more = jnp.zeros((4, 8, 8, channels - 6)) if channels > 6 else None
+    more = jnp.zeros((4, 8, 8, channels - 6)) if 6 < channels <= 16 else None
     network = pure(discriminator.DualDiscriminator(sizes))
     return _abstract(network.init, image, below, jnp.zeros((4, labels)), more)
+
+
+def _axis(shapes: Shapes, name: str, axis: int, otherwise: int) -> int:
+    """An axis of an array of the file, if it is there and of a size that networks have."""
+    shape = shapes.get(name, ())
+    return shape[axis] if axis < len(shape) and 0 < shape[axis] <= 4096 else otherwise
 
 
 def _latent_discriminator(model: settings.Model, shapes: Shapes) -> Weights:
@@ -100,10 +110,9 @@ def _perceptual(part_name: str) -> Callable[[Any, Shapes], Weights]:
     """LPIPS's heads, or the classifier below them, which are separate files."""
 
     def template(model: settings.Model, shapes: Shapes) -> Weights:
-        widths = {shape[1] for name, shape in shapes.items() if name.startswith("lin1.")}
-        first = shapes.get("features.0.weight", (64, 3, 0, 0))
-        small = first[2] == 11 if first[2] else widths == {192}
-        network = pure(perceptual.LPIPS("alex" if small else "vgg"))
+        kernel = _axis(shapes, "features.0.weight", 2, 0)
+        width = _axis(shapes, "lin1.model.1.weight", 1, 0)
+        network = pure(perceptual.LPIPS("alex" if kernel == 11 or width == 192 else "vgg"))
         image = jnp.zeros((1, 64, 64, 3))
         whole = _abstract(network.init, image, image)["params"]
         kept = {name: tree for name, tree in whole.items() if name.startswith(part_name)}
