@@ -7,7 +7,7 @@ image = model.render(avatar, expression, camera)
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -23,7 +23,7 @@ from invertavatar_jax.generator import Colours, Features
 from invertavatar_jax.inversion import Memory
 from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.settings import Model as Sizes
-from invertavatar_jax.types import Camera, FaceFit, Frame
+from invertavatar_jax.types import Camera, Drive, FaceFit, Frame
 
 ONE_SHOT = "This one-shot model makes an avatar of exactly one frame"
 
@@ -145,7 +145,11 @@ class Model:
         self._released_steps = _compile(sizes, released=True)
 
     def observe(
-        self, stream: Stream | None, seen: Observation, *, key: jax.Array | None = None
+        self,
+        stream: Stream | None,
+        seen: Observation | frames.Prepared,
+        *,
+        key: jax.Array | None = None,
     ) -> Stream:
         """Folds one more frame in; None starts a new person. The old stream is used up.
 
@@ -157,16 +161,25 @@ class Model:
         return self._observe(self._steps, stream, [seen], key)
 
     def _observe(
-        self, steps: _Steps, stream: Stream | None, seen: list[Observation], key
+        self,
+        steps: _Steps,
+        stream: Stream | None,
+        seen: Sequence[Observation | frames.Prepared],
+        key: jax.Array | None,
     ) -> Stream:
         """Folds a chunk of frames in."""
-        made = [frames.make_frame(self._geometry, one) for one in seen]
-        chunk = jax.tree.map(lambda *x: jnp.stack(x), *[frame for frame, _ in made])
+        made = [self._prepare(one) for one in seen]
+        chunk = jax.tree.map(lambda *x: jnp.stack(x), *[one.frame for one in made])
         if stream is not None:
             return stream._replace(memory=steps.fold(self.weights, stream.memory, chunk, key))
-        fill = made[0][1] if self.sizes.departures.background else None
+        fill = made[0].background if self.sizes.departures.background else None
         memory = steps.begin(self.weights, chunk, key)
-        return Stream(memory, fill, jnp.asarray(seen[0].identity))
+        return Stream(memory, fill, jnp.asarray(made[0].identity))
+
+    def _prepare(self, seen: Observation | frames.Prepared) -> frames.Prepared:
+        if isinstance(seen, frames.Prepared):
+            return seen
+        return frames.Prepared(*frames.make_frame(self._geometry, seen), seen.identity)
 
     def finish(self, stream: Stream) -> Avatar:
         """The avatar that the frames so far give; the stream can go on."""
@@ -177,7 +190,7 @@ class Model:
 
     def reconstruct(
         self,
-        track: FaceFit,
+        track: FaceFit | Sequence[frames.Prepared],
         which: Iterable[int] | None = None,
         *,
         released: bool = False,
@@ -186,6 +199,7 @@ class Model:
         """Frames of a track -> avatar: `observe` folded over them, then `finish`.
 
         Args:
+            track: also frames that are prepared already; `which` is not for them.
             which: frames by number; None takes all.
             released: folds as the released evaluation does, in its chunks of four
                 (inversion.released_chunks) and normalising with their own statistics (SPEC
@@ -194,7 +208,7 @@ class Model:
         Raises:
             UserError: no frame shows a face, or several do and the model is one-shot.
         """
-        seen = observations(track, which)
+        seen = observations(track, which) if isinstance(track, FaceFit) else track
         if self.sizes.one_shot and len(seen) > 1:
             raise UserError(f"{ONE_SHOT}, got {len(seen)}: give one photo, or --frames 1.")
         released = released and not self.sizes.one_shot
@@ -224,6 +238,12 @@ class Model:
         """
         gaze = np.zeros(4, np.float32) if gaze_rad is None else gaze_rad
         drive = frames.make_drive(self._geometry, avatar.identity, expression, gaze, camera)
+        return self.draw(avatar, drive, key=key)
+
+    def draw(
+        self, avatar: Avatar, drive: Drive, *, key: jax.Array | None = None
+    ) -> Float[Array, "h w 3"]:
+        """One image in [-1, 1] of the avatar as a drive with batch axis 1 says."""
         return jnp.clip(self._steps.draw(self.weights, avatar, drive, key)[0], -1.0, 1.0)
 
 

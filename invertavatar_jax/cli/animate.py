@@ -13,35 +13,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("avatar", help="an avatar file")
     parser.add_argument(
         "--drive",
-        metavar="CLIP|TRACK|EXPRESSIONS.json",
+        metavar="CLIP|TRACK|EXPRESSIONS.json|DATA",
         required=True,
-        help="a video, a track of `avatar fit`, or a JSON file of ARKit weights",
+        help="a video, a track of `avatar fit`, a JSON file of ARKit weights, or a data set in "
+        "the released layout",
     )
     parser.add_argument("--out", metavar="V.mp4", required=True, help="where the video goes")
     options.add_weights(parser)
+    options.add_head(parser)
     options.add_face(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Writes the video, beside the driver and alone, and returns what was done."""
     from invertavatar_jax import motion
-    from invertavatar_jax.cli import people
+    from invertavatar_jax.cli import people, prepared
 
     out = options.output_path(args.out, ".mp4", "--out")
     device = console.device(args.device)
     loaded = options.load_model(args, console)
     avatar, front = people.open_avatar(args.avatar, loaded, console)
-    beside = None
-    if Path(args.drive).suffix.lower() == ".json":
-        names = loaded.model.head.expression_names
-        moves = motion.read_expressions(args.drive, names, front)
+    data = prepared.find([args.drive], loaded, console)
+    beside, rate = None, prepared.FRAMES_PER_SECOND
+    if data is not None:
+        film = prepared.film(loaded, avatar, data, console)
+        beside = prepared.pictures(data)
     else:
-        driver = people.get_track([args.drive], args, console, "track driver")
-        moves, beside = motion.from_track(driver), driver.image
+        if Path(args.drive).suffix.lower() == ".json":
+            names = loaded.model.head.expression_names
+            moves = motion.read_expressions(args.drive, names, front)
+        else:
+            driver = people.get_track([args.drive], args, console, "track driver")
+            moves, beside = motion.from_track(driver), driver.image
+        film, rate = people.film(loaded, avatar, moves, console), moves.frames_per_second
     with console.step("render"):
-        shown = list(people.film(loaded, avatar, moves, console))
+        shown = list(film)
     with console.step("write video"):
-        written = people.write_films(out, shown, beside, moves.frames_per_second)
+        written = people.write_films(out, shown, beside, rate)
     return {
         **written,
         "frames": len(shown),

@@ -27,6 +27,16 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_head(parser: argparse.ArgumentParser) -> None:
+    """--head FILE."""
+    parser.add_argument(
+        "--head",
+        metavar="FILE",
+        help="head model of the avatar: faceverse_v3_1.npy, a folder of ICT-FaceKit, or an npz "
+        "of fit/build_head.py (that of the package)",
+    )
+
+
 def add_face(parser: argparse.ArgumentParser) -> None:
     """--face N, --allow-truncated."""
     parser.add_argument(
@@ -47,12 +57,14 @@ def load_model(args: argparse.Namespace, console: Console) -> Loaded:
         UserError: the weights are missing, damaged or of another program.
     """
     with console.step("load weights"):
-        from invertavatar_jax import avatar, weights
+        from invertavatar_jax import avatar, head_models, weights
         from invertavatar_jax.export import tensors
 
         path = Path(args.weights) if args.weights else weights.bundled_path()
         arrays, sizes, facts = weights.load(path)
-        return Loaded(avatar.Model(sizes, arrays), path, tensors.sha256(path), facts)
+        head = getattr(args, "head", None)
+        head = None if head is None else head_models.open_head_model(head)
+        return Loaded(avatar.Model(sizes, arrays, head), path, tensors.sha256(path), facts)
 
 
 def output_path(text: str, suffix: str, name: str) -> Path:

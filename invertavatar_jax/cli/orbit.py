@@ -8,11 +8,12 @@ from invertavatar_jax.cli.console import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """AVATAR, --out, --frames and --weights."""
+    """AVATAR, --out, --frames, --weights and --head."""
     parser.add_argument("avatar", help="an avatar file")
     parser.add_argument("--out", metavar="V.mp4", required=True, help="where the video goes")
     parser.add_argument("--frames", type=int, default=48, metavar="N", help="views (48)")
     options.add_weights(parser)
+    options.add_head(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:

@@ -76,7 +76,17 @@ def first_camera(track: FaceFit) -> Camera:
 def film(
     loaded: Loaded, avatar: "Avatar", moves: motion.Motion, console: Console
 ) -> Iterator[Picture]:
-    """Renders the avatar frame by frame."""
+    """Renders the avatar frame by frame.
+
+    Raises:
+        UserError: the avatar is of another head model.
+    """
+    known = len(loaded.model.head.identity)
+    if len(avatar.identity) > known:
+        raise UserError(
+            f"The avatar's face has {len(avatar.identity)} numbers, and this head model takes "
+            f"{known}: give its own with --head, or drive it with data in the released layout."
+        )
     model, count = loaded.model, len(moves.expression)
     for i in console.each("render", range(count), count):
         camera = Camera(*(values[i] for values in moves.camera))
@@ -122,8 +132,19 @@ def describe(
     loaded: Loaded, track: FaceFit, sources: Sequence[str], which: Sequence[int]
 ) -> dict[str, Any]:
     """What an avatar file says about itself."""
-    from invertavatar_jax import __version__, settings
     from invertavatar_jax.fit import camera
+
+    return {
+        **describe_model(loaded),
+        "sources": list(sources),
+        "frames": [int(track.frame_index[i]) for i in which],
+        "camera": camera.to_vector(first_camera(track)).tolist(),
+    }
+
+
+def describe_model(loaded: Loaded) -> dict[str, Any]:
+    """What an avatar file says about the model that made it."""
+    from invertavatar_jax import __version__, settings
 
     sizes = loaded.model.sizes
     known = [name for name, preset in settings.PRESETS.items() if preset == sizes]
@@ -131,9 +152,6 @@ def describe(
         "program_version": __version__,
         "preset": known[0] if known else "custom",
         "weights_sha256": loaded.weights_sha256,
-        "sources": list(sources),
-        "frames": [int(track.frame_index[i]) for i in which],
-        "camera": camera.to_vector(first_camera(track)).tolist(),
     }
 
 

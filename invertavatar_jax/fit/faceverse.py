@@ -201,13 +201,17 @@ def _eyes(read: "_Reader") -> tuple[np.ndarray, np.ndarray]:
     return span(0), span(1)
 
 
-def _mask(face_mask, eyes, where: str, vertices: int) -> Float[np.ndarray, " v"]:
-    mask = np.array(face_mask, np.float32).ravel()
-    if len(mask) != vertices or not np.isin(mask, (0, 1)).all():
+def _mask(
+    face_mask: np.ndarray, eyes: tuple[np.ndarray, np.ndarray], where: str, vertices: int
+) -> Float[np.ndarray, " v"]:
+    found = np.ravel(face_mask)
+    plain = found.dtype.kind in "fiub" and len(found) == vertices
+    if not plain or not np.isin(found, (0, 1)).all():
         raise UserError(
-            f"The face mask beside {where} has {len(mask)} values from {mask.min():g} to "
-            f"{mask.max():g}; expected a 0 or 1 for each of {vertices} vertices."
+            f"The face mask beside {where} has {len(found)} values of {found.dtype}; expected a 0 "
+            f"or 1 for each of {vertices} vertices."
         )
+    mask = found.astype(np.float32)
     mask[np.concatenate(eyes)] = 1.0
     return mask
 
