@@ -82,7 +82,7 @@ def film(
         UserError: the avatar is of another head model.
     """
     known = len(loaded.model.head.identity)
-    if len(avatar.identity) > known:
+    if len(avatar.identity) != known:
         raise UserError(
             f"The avatar's face has {len(avatar.identity)} numbers, and this head model takes "
             f"{known}: give its own with --head, or drive it with data in the released layout."
