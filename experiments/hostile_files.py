@@ -88,10 +88,9 @@ def reason_of(said: str) -> str:
     """A refusal without the names and numbers of its file."""
     what = said.split(": ", 1)[1] if ": " in said else said
     what = what.split("; nothing in it was run")[0]
-    what = re.sub(
-        r"(names|calls|makes an object of|entry|storage|with) [\w.:/\\?\[-]+", r"\1 ...", what
-    )
-    what = re.sub(r"\(.*\)", "(...)", re.sub(r"-?\d+", "N", what))
+    owners = "names|calls|makes an object of|entry|storage|module|with|0x"
+    what = re.sub(rf"({owners})(?= |(?<=0x)) ?[\w.:/\\?\[-]+", r"\1 ...", what)
+    what = re.sub(r"\(.*\)", "(...)", re.sub(r"(?<![\w-])-?\d+(?![\dx])", "N", what))
     return re.sub(r"'[^']*'", "'...'", what)[:90]
 
 

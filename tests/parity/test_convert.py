@@ -8,6 +8,7 @@ import pytest
 
 from invertavatar_jax import networks, settings, weights
 from invertavatar_jax.convert import checkpoint, contents, names, reader, released
+from invertavatar_jax.errors import UserError
 from invertavatar_jax.pure import part
 from tests.convert import pickles, snapshots
 from tests.parity import golden, test_end_to_end
@@ -73,6 +74,40 @@ def test_our_networks_have_the_released_names_shapes_and_roles(prefix, kind):
     }
     for name in shapes:
         assert names.name_of(names.path_of(name)) == name
+
+
+def test_the_static_generator_of_eg3d_has_its_own_place():
+    """EG3D's names are those of three parts of the animatable generator."""
+    parts = ("backbone.", "superresolution.", "decoder.")
+    rows = [row for row in _entry("ani3dgan512:G_ema") if row[0].startswith(parts)]
+    shapes = {name: tuple(shape) for name, shape, _, _ in rows}
+    found = released.kind_of(shapes)
+    assert found is not None and found.name == "eg3d"
+    table = names.released_shapes(found.template(found.preset, shapes))
+    assert {name: shape for name, (shape, _) in table.items()} == {
+        name: shape for name, shape in shapes.items() if not names.UNUSED.search(name)
+    }
+
+
+def test_a_damaged_snapshot_of_the_released_code_is_read_or_refused(tmp_path):
+    if golden.FOLDER is None:
+        pytest.skip(golden.REASON)
+    data = (pathlib.Path(golden.FOLDER) / "pickle_sample.pkl").read_bytes()
+    rng = np.random.default_rng(0)
+    outcomes = {"read": 0, "refused": 0}
+    for i in range(200):
+        changed = bytearray(data)
+        for place in rng.integers(0, len(data), 1 + i % 4):
+            changed[place] ^= 1 << rng.integers(8)
+        path = tmp_path / "file.pkl"
+        path.write_bytes(changed[: rng.integers(1, len(data))] if i % 5 == 0 else changed)
+        try:
+            for network in contents.networks(reader.read(path)).values():
+                assert all(t.array().shape == t.shape for t in network.arrays.values())
+            outcomes["read"] += 1
+        except UserError:
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 20
 
 
 def _rules(case: Case) -> dict[str, str]:
