@@ -31,6 +31,8 @@ PACKAGES = (
     "dnnlib",
     "mmseg",
     "timm",
+    "lpips",
+    "pytorch3d",
     "models",
     "networks",
 )
@@ -40,9 +42,15 @@ CLASSES = {
     *(f"torch.{name}" for name in DTYPES),
     "torch.storage.UntypedStorage",
     "torch.Tensor",
+    "torch._C._nn.gelu",  # as an attribute of transformer blocks
     *(f"torch.{name}" for name in ("float32", "float16", "bfloat16", "float64", "int64", "bool")),
 }
-DICTIONARIES = {"collections.OrderedDict", "dnnlib.util.EasyDict", "dnnlib.EasyDict"}
+DICTIONARIES = {
+    "collections.OrderedDict",
+    "dnnlib.util.EasyDict",
+    "dnnlib.EasyDict",
+    "easydict.EasyDict",
+}
 ARRAY, DTYPE = "numpy.ndarray", "numpy.dtype"
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _NUMPY = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
@@ -281,6 +289,7 @@ FUNCTIONS: dict[str, Function] = {
     "torch.Size": _size,
     "torch.device": _kept("torch.device"),
     "functools.partial": _kept("functools.partial"),
+    "types.SimpleNamespace": _kept("types.SimpleNamespace"),
     "pathlib.PosixPath": _kept("pathlib.PosixPath"),
     "pathlib.WindowsPath": _kept("pathlib.WindowsPath"),
     "collections.OrderedDict": _pairs,
