@@ -1,5 +1,8 @@
 """From frames to an avatar to an image, at the smallest size with random weights."""
 
+import dataclasses
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from invertavatar_jax import avatar, networks, settings
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.types import Camera, FaceFit
+from tests.encode.weights import draw
 
 FRAMES, SIDE = 5, 48
 
@@ -14,10 +18,8 @@ FRAMES, SIDE = 5, 48
 @pytest.fixture(scope="module")
 def model():
     sizes = settings.preset("tiny")
-    weights = networks.init(sizes, jax.random.key(0))
-    # fresh refinement heads are zero, and would hide what the later frames say
-    weights["params"] = jax.tree.map(lambda leaf: leaf + 0.02, weights["params"])
-    return avatar.Model(sizes, weights)
+    # drawn, as fresh refinement heads are zero and would hide what the later frames say
+    return avatar.Model(sizes, draw(functools.partial(networks.init, sizes)))
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +92,47 @@ def test_expression_and_camera_change_the_image(model, track):
 def test_a_track_without_a_face_is_one_sentence(model, track):
     with pytest.raises(UserError, match="No face"):
         model.reconstruct(track._replace(has_face=np.zeros(FRAMES, bool)))
+
+
+def _drawn(model, person, track, key=None):
+    camera = Camera(*(x[0] for x in track.camera))
+    return model.render(person, track.expression[0], camera, key=key)
+
+
+def test_only_a_key_makes_an_image_random(model, track):
+    person = model.reconstruct(track, [0])
+    shown = lambda key: np.asarray(_drawn(model, person, track, key))
+    one, other = shown(jax.random.key(0)), shown(jax.random.key(1))
+    assert np.array_equal(shown(None), shown(None))
+    assert np.array_equal(one, shown(jax.random.key(0)))
+    assert not np.array_equal(one, other)
+    assert not np.array_equal(one, shown(None))
+
+
+def test_the_released_evaluation_is_one_answer_and_another_one(model, track):
+    released = model.reconstruct(track, released=True)
+    assert _equal(released, model.reconstruct(track, released=True))
+    assert not _equal(released.w_plus, model.reconstruct(track).w_plus)
+    # two frames are repeated until they fill a chunk, in this order
+    filled = model.reconstruct(track, [0, 1, 0, 1], released=True)
+    assert _equal(model.reconstruct(track, [0, 1], released=True).maps, filled.maps)
+
+
+@pytest.fixture(scope="module")
+def one_shot(model):
+    sizes = dataclasses.replace(model.sizes, one_shot=True)
+    return avatar.Model(sizes, draw(functools.partial(networks.init, sizes)), model.head)
+
+
+def test_a_one_shot_model_makes_an_avatar_of_one_frame(one_shot, track):
+    person = one_shot.reconstruct(track, [1])
+    assert np.isfinite(_drawn(one_shot, person, track)).all()
+
+
+def test_a_one_shot_model_refuses_more_frames(one_shot, track):
+    with pytest.raises(UserError, match="exactly one frame, got 4"):
+        one_shot.reconstruct(track)
+    seen = avatar.observations(track, [0, 1])
+    stream = one_shot.observe(None, seen[0])
+    with pytest.raises(UserError, match="exactly one frame, and has one"):
+        one_shot.observe(stream, seen[1])

@@ -1,6 +1,7 @@
 """One-shot and released folding of frames, at the smallest size."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 
 from invertavatar_jax import inversion, networks, settings
 from invertavatar_jax.types import Camera, Drive, Frame
+from tests.encode.weights import draw
 
 FEW_SHOT = settings.preset("tiny")
 DECODER = dataclasses.replace(
@@ -55,23 +57,21 @@ def nets():
 
 @pytest.fixture(scope="module")
 def weights():
-    fresh = networks.init(ONE_SHOT, jax.random.key(0, impl="unsafe_rbg"))
-    # fresh refinement heads are zero, and would hide what the frame says
-    return fresh | {"params": jax.tree.map(lambda leaf: leaf + 0.02, fresh["params"])}
+    return draw(functools.partial(networks.init, ONE_SHOT))
 
 
 @pytest.fixture(scope="module")
 def frame():
     rng = np.random.default_rng(0)
-    draw = lambda *shape: jnp.asarray(rng.uniform(-1, 1, (1, *shape)), jnp.float32)
+    some = lambda *shape: jnp.asarray(rng.uniform(-1, 1, (1, *shape)), jnp.float32)
     pose = jnp.diag(jnp.array([1.0, -1.0, -1.0, 1.0])).at[2, 3].set(2.7)
     intrinsics = jnp.array([[4.2647, 0, 0.5], [0, 4.2647, 0.5], [0, 0, 1]])
-    raster = jnp.concatenate([draw(20, 20, 2), jnp.ones((1, 20, 20, 1))], -1)
+    raster = jnp.concatenate([some(20, 20, 2), jnp.ones((1, 20, 20, 1))], -1)
     return Frame(
-        image=draw(32, 32, 3),
+        image=some(32, 32, 3),
         matte=jnp.ones((1, 32, 32, 1)),
-        uv_rgb=draw(32, 32, 3),
-        uv_xy=draw(32, 32, 2),
+        uv_rgb=some(32, 32, 3),
+        uv_xy=some(32, 32, 2),
         uv_visible=jnp.ones((1, 32, 32, 1)),
         drive=Drive(Camera(pose[None], intrinsics[None]), raster),
     )

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -131,3 +133,29 @@ def test_larger_frames_are_pooled_first(name):
     pooled, given = (jax.jit(network.apply)(weights, x) for x in (large, small))
     for ours, theirs in zip(jax.tree.leaves(pooled), jax.tree.leaves(given), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_transformers_change_what_a_one_shot_encoder_says(name):
+    sizes = dataclasses.replace(
+        TINY.texture_decoder, vit_depths=(1, 0, 2, 1), vit_channels=8, vit_heads=2
+    )
+    model = dataclasses.replace(TINY, texture_decoder=sizes, triplane_decoder=sizes)
+    frame = jax.random.normal(jax.random.key(0), (1, 1, SIDE, SIDE, 7))
+    network = pure(ENCODERS[name](model))
+    weights = draw(network.init, frame)
+    blocks = [name for name in weights["params"]["up3"]["transformer"] if "ViT" in name]
+    assert sorted(blocks) == ["ViT_0", "ViT_1"]
+    run = jax.jit(network.apply)
+    params = weights["params"]
+    level = params["up1"] | {"transformer": jax.tree.map(np.negative, params["up1"]["transformer"])}
+    changed = weights | {"params": params | {"up1": level}}
+    one, other = (jax.tree.leaves(run(each, frame)[0]) for each in (weights, changed))
+    assert not any(np.allclose(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_as_many_transformers_as_levels_are_expected():
+    sizes = dataclasses.replace(TINY.texture_decoder, vit_depths=(1, 1))
+    network = pure(unet.texture_encoder(dataclasses.replace(TINY, texture_decoder=sizes)))
+    with pytest.raises(ValueError, match="as many vit_depths as channels"):
+        jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 1, SIDE, SIDE, 7)))

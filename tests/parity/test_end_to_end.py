@@ -1,6 +1,7 @@
-"""Golden cases of whole pipelines: the generator, and few-shot inversion."""
+"""Golden cases of whole pipelines: the generator, and few-shot and one-shot inversion."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,14 @@ import numpy as np
 import pytest
 
 from invertavatar_jax import generator, inversion, networks, settings
+from invertavatar_jax.convert.names import import_weights
 from invertavatar_jax.pure import part
 from invertavatar_jax.render import rays, volume
 from invertavatar_jax.types import Camera, Drive, Frame
 from tests.parity.golden import Case, nchw, nhwc
 
 MODEL = settings.preset("paper")
+ONE_SHOT = settings.preset("paper_oneshot")
 # of gan_full; the case does not state it, but its w lies there between w_avg and mapping's w
 TRUNCATION = 0.7
 
@@ -26,19 +29,26 @@ def _limits(camera: Camera):
     return rays.ray_limits(camera, MODEL.renderer.near, MODEL.renderer.far)
 
 
-def _weights(case: Case, subtree: str = ""):
-    """The paper's weights, or those of one part, filled from the case."""
+def _on_device(tree: dict) -> dict:
+    """Moves arrays leaf by leaf, so that only one is there twice."""
+    for name, leaf in tree.items():
+        tree[name] = _on_device(leaf) if isinstance(leaf, dict) else jnp.array(leaf)
+    return tree
 
-    def init(key):
-        weights = networks.init(MODEL, key)
-        return part(weights, subtree) if subtree else weights
 
-    return jax.device_put(case.weights(init, prefix=""))
+_shapes = functools.cache(networks.shapes)
+
+
+def _weights(case: Case, model: settings.Model = MODEL, subtree: str = ""):
+    """A model's weights, or those of one part, filled from the case."""
+    template = part(_shapes(model), subtree) if subtree else _shapes(model)
+    prefix = f"{subtree}." if subtree and case.name != "gan_full" else ""
+    return _on_device(import_weights(template, case.named(prefix)))
 
 
 def test_generator_equals_the_released_one():
     case = Case("gan_full")
-    nets, weights = networks.build(MODEL), _weights(case, "generator")
+    nets, weights = networks.build(MODEL), _weights(case, subtree="generator")
     camera = _camera(case.input("cam"))
     z = case.input("z")
     mapping = part(part(weights, "backbone"), "mapping")
@@ -88,10 +98,12 @@ def _frames(case: Case) -> Frame:
     return jax.tree.map(lambda x: jnp.asarray(x)[:, None], frames)
 
 
-def test_few_shot_inversion_equals_the_released_one():
-    case = Case("fs_inversion_eval")
-    nets, weights, frames = networks.build(MODEL), _weights(case), _frames(case)
-    limits = _limits(frames.drive.camera)
+@pytest.mark.parametrize("name", ["fs_inversion_eval", "fs_inversion_evalseq"])
+def test_few_shot_inversion_equals_the_released_one(name):
+    case = Case(name)
+    nets = networks.build(MODEL, batch_statistics=name == "fs_inversion_evalseq")
+    weights, frames = _weights(case), _frames(case)
+    limits = inversion.chunk_limits(MODEL, frames)
     first = jax.tree.map(lambda x: x[0], frames)
     memory = jax.jit(lambda w, f: inversion.start(nets, w, MODEL, f))(weights, first)
     case.check("ws", memory.w_plus)
@@ -127,10 +139,11 @@ def test_few_shot_inversion_equals_the_released_one():
         draw(weights, maps, jax.tree.map(lambda x, i=i: x[i], frames.drive)) for i in range(4)
     ]
     case.check_image("image", nchw(jnp.concatenate(driven)))
-    memory = fold(weights, memory, jax.tree.map(lambda x: x[::-1], frames))
-    maps = inversion.finish(nets, weights, MODEL, memory)
-    case.check_image("chunk2_tex_x64", nchw(maps.textures[2]))
-    case.check_image("chunk2_static_img256", nchw(maps.static[-1]))
+    if name == "fs_inversion_eval":
+        memory = fold(weights, memory, jax.tree.map(lambda x: x[::-1], frames))
+        maps = inversion.finish(nets, weights, MODEL, memory)
+        case.check_image("chunk2_tex_x64", nchw(maps.textures[2]))
+        case.check_image("chunk2_static_img256", nchw(maps.static[-1]))
     case.done()
 
 
@@ -141,6 +154,39 @@ def _check_features(case: Case, maps: generator.Features) -> None:
         case.check_image(f"static_{name}", nchw(static))
 
 
-@pytest.mark.parametrize(("network", "count"), [("generator", 88_301_010), ("total", 449_054_962)])
-def test_paper_size_has_the_released_number_of_parameters(network, count):
-    assert networks.parameter_counts(MODEL)[network] == count
+def test_one_shot_inversion_equals_the_released_one():
+    case = Case("os_inversion")
+    nets, frames = networks.build(ONE_SHOT), _frames(case)
+    first = jax.tree.map(lambda x: x[0], frames)
+    generators = _weights(case, ONE_SHOT, "generator")
+    join = lambda **parts: {
+        collection: {name: tree[collection] for name, tree in parts.items()}
+        for collection in generators
+    }
+    with_generator = functools.partial(join, generator=generators)
+    start = jax.jit(lambda w, f: inversion.start(nets, w, ONE_SHOT, f))
+    memory = start(with_generator(encoder=_weights(case, ONE_SHOT, "encoder")), first)
+    fold = jax.jit(lambda w, m, f: inversion.fold_chunk(nets, w, ONE_SHOT, m, f))
+    unets = _weights(case, ONE_SHOT, "unet_encoder")
+    memory = fold(with_generator(unet_encoder=unets), memory, frames)
+    draw = jax.jit(lambda *args: generator.render(nets, args[0], ONE_SHOT, *args[1:]).image)
+    # the released forward pass, as in training, takes every modulated feature
+    every = dataclasses.replace(ONE_SHOT, one_shot=False)
+    for output, model in (("forward_image", every), ("driven_image", ONE_SHOT)):
+        maps = inversion.finish(nets, with_generator(), model, memory)
+        case.check_image(output, nchw(draw(generators, memory.w_plus, maps, first.drive)))
+    case.check_image("tex_x64", nchw(maps.textures[2]))
+    case.check_image("static_img256", nchw(maps.static[-1]))
+    case.done()
+
+
+@pytest.mark.parametrize(
+    ("model", "network", "count"),
+    [
+        (MODEL, "generator", 88_301_010),
+        (MODEL, "total", 449_054_962),
+        (ONE_SHOT, "total", 801_569_138),
+    ],
+)
+def test_a_model_has_the_released_number_of_parameters(model, network, count):
+    assert networks.parameter_counts(model)[network] == count

@@ -69,6 +69,16 @@ def test_without_a_key_two_images_are_equal_and_with_two_keys_they_differ(planes
     assert np.abs(draw(jax.random.key(0)) - draw(jax.random.key(1))).max() > 1e-3
 
 
+def test_fine_samples_can_stay_even_while_depths_are_jittered():
+    draws = volume.draw(jax.random.key(0), (2, 3), SETTINGS, even_fine=True)
+    even = volume.even_draws(2, 3, SETTINGS)
+    np.testing.assert_array_equal(draws.fine, even.fine)
+    assert 0 <= draws.jitter.min() < draws.jitter.max() < 1
+    np.testing.assert_array_equal(
+        draws.jitter, volume.draw(jax.random.key(0), (2, 3), SETTINGS).jitter
+    )
+
+
 def test_merged_samples_equal_sorted_ones(planes, camera):
     """The released order of work: sort colours, densities and depths, then integrate."""
     cast = rays.cast_rays(camera, 6)
