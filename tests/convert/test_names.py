@@ -107,6 +107,7 @@ FIXED = [*EG3D[:2], np.eye(3)[[2, 1, 0]].tolist()]
 def test_the_planes_of_next3d_come_from_the_stored_axes(axes, planes):
     arguments = {"": {"args": [], "kwargs": {"rendering_kwargs": RENDERING}}}
     stored = network(arguments, {"renderer": {"plane_axes": axes}})
-    assert config.read(stored, settings.PRIORS["next3d"]).model.planes == planes
+    model = config.read(stored, settings.PRIORS["next3d"]).model
+    assert isinstance(model, settings.Next3D) and model.planes == planes
     differs = config.read(stored, settings.preset("paper")).differs
     assert bool(differs) == (axes is FIXED)
