@@ -146,7 +146,7 @@ def test_stored_frames_drive_an_avatar(capsys, place, made, tmp_path):
     assert len(shown) == 4 and shown[0].shape == (32, 64, 3)
 
 
-def test_what_does_not_fit_is_told(capsys, place, made, person, avatar_file, tmp_path):
+def test_what_does_not_fit_is_told(capsys, place, made, person, tmp_path):
     out = ["--out", tmp_path / "a.avatar", "--weights"]
     small = [*out, person / "tiny.safetensors"]
     assert "read the head's depth" in refuse(capsys, "reconstruct", place / "source", *small)
