@@ -11,12 +11,6 @@ _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _CACHED_PIXELS = 4096
 
 
-def _forward(x, weight, stride, padding):
-    return lax.conv_general_dilated(
-        x, weight, (stride, stride), ((padding, padding),) * 2, dimension_numbers=_DIMENSIONS
-    )
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv2d(
     x: Float[Array, "b h w i"], weight: Float[Array, "k k i o"], stride: int, padding: int
@@ -27,28 +21,50 @@ def conv2d(
     to 100 times slower inside `lax.scan` than outside, unless the operands are transposed
     beforehand.
     """
-    return _forward(x, weight, stride, padding)
+    return lax.conv_general_dilated(
+        x, weight, (stride, stride), ((padding, padding),) * 2, dimension_numbers=_DIMENSIONS
+    )
 
 
 def _forward_rule(x, weight, stride, padding):
-    return _forward(x, weight, stride, padding), (x, weight)
+    return conv2d(x, weight, stride, padding), (x, weight)  # itself: for second derivatives
 
 
 def _backward_rule(stride, padding, saved, grad):
     x, weight = saved
-    k = weight.shape[0]
-    height, width = x.shape[1:3]
-    extra = [
-        (size + 2 * padding - k) % stride for size in (height, width)
-    ]  # rows and columns that the stride never reached
-    pads = [(k - 1 - padding, k - 1 - padding + rest) for rest in extra]
-    flipped = jnp.flip(weight, (0, 1)).swapaxes(2, 3)
-    grad_x = lax.conv_general_dilated(
-        grad, flipped, (1, 1), pads, lhs_dilation=(stride, stride), dimension_numbers=_DIMENSIONS
-    )
+    grad_x = _image_gradient(grad, weight, stride, padding, x.shape[1:3])
     return grad_x, _weight_gradient(x, grad, weight.shape[0], stride, padding)
 
 
+# The convolution and its two gradients are bilinear, and the gradients of each are the other
+# two: so second derivatives (gradient penalties) stay fast as well.
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _image_gradient(grad, weight, stride, padding, size):
+    """Spreads grad over an image of `size` rows and columns."""
+    k = weight.shape[0]
+    extra = [
+        (side + 2 * padding - k) % stride for side in size
+    ]  # rows and columns that the stride never reached
+    pads = [(k - 1 - padding, k - 1 - padding + rest) for rest in extra]
+    flipped = jnp.flip(weight, (0, 1)).swapaxes(2, 3)
+    return lax.conv_general_dilated(
+        grad, flipped, (1, 1), pads, lhs_dilation=(stride, stride), dimension_numbers=_DIMENSIONS
+    )
+
+
+def _image_gradient_forward(grad, weight, stride, padding, size):
+    return _image_gradient(grad, weight, stride, padding, size), (grad, weight)
+
+
+def _image_gradient_backward(stride, padding, size, saved, x):
+    grad, weight = saved
+    by_weight = _weight_gradient(x, grad, weight.shape[0], stride, padding)
+    return conv2d(x, weight, stride, padding), by_weight
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _weight_gradient(x, grad, k, stride, padding):
     """Correlates x with grad, pixels of grad being the taps. Returns HWIO."""
     if k == 1 and padding == 0:
@@ -79,6 +95,16 @@ def _weight_gradient(x, grad, k, stride, padding):
     return taps[:k, :k]  # rows and columns that the stride never reached give more
 
 
+def _weight_gradient_forward(x, grad, k, stride, padding):
+    return _weight_gradient(x, grad, k, stride, padding), (x, grad)
+
+
+def _weight_gradient_backward(k, stride, padding, saved, weight):
+    x, grad = saved
+    by_x = _image_gradient(grad, weight, stride, padding, x.shape[1:3])
+    return by_x, conv2d(x, weight, stride, padding)
+
+
 def _pieces(x, grad):
     """Splits the batch so that a piece stays in a core's cache: half the time, measured.
 
@@ -91,3 +117,5 @@ def _pieces(x, grad):
 
 
 conv2d.defvjp(_forward_rule, _backward_rule)
+_image_gradient.defvjp(_image_gradient_forward, _image_gradient_backward)
+_weight_gradient.defvjp(_weight_gradient_forward, _weight_gradient_backward)
