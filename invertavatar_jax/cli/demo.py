@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a video or a photo of a person (the photo that scikit-image brings)",
     )
     parser.add_argument(
-        "--frames", type=int, default=8, metavar="N", help="most frames the avatar is made of (8)"
+        "--frames", type=int, metavar="N", help="most frames the avatar is made of (8; one-shot: 1)"
     )
     parser.add_argument(
         "--shown", type=int, default=120, metavar="N", help="most frames rendered (120)"
@@ -44,9 +44,10 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     options.at_least_one(args.shown, "--shown")
     device = console.device(args.device)
     loaded = options.load_model(args, console)
+    most = options.most_frames(args.frames, 8, loaded)
     sources, name = _source(args)
     track = people.get_track(sources, args, console)
-    which = people.spread(track, args.frames)
+    which = people.spread(track, most)
     avatar = people.reconstruct(loaded, track, which, console)
     scores, again = people.score_sources(loaded, avatar, track, which, console)
     moves, beside = _motion(loaded, track, args.shown)

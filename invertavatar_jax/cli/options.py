@@ -67,6 +67,13 @@ def load_model(args: argparse.Namespace, console: Console) -> Loaded:
         return Loaded(avatar.Model(sizes, arrays, head), path, tensors.sha256(path), facts)
 
 
+def most_frames(asked: int | None, usual: int, loaded: Loaded) -> int:
+    """How many frames an avatar is made of at most; one-shot networks read one."""
+    if asked is not None:
+        return asked
+    return 1 if loaded.model.sizes.one_shot else usual
+
+
 def output_path(text: str, suffix: str, name: str) -> Path:
     """A name for a file to be written, checked before any work is done.
 
@@ -96,11 +103,11 @@ def output_folder(text: str) -> Path:
     return path
 
 
-def at_least_one(value: int, name: str) -> None:
-    """Checks a count.
+def at_least_one(value: int | None, name: str) -> None:
+    """Checks a count, where one is given.
 
     Raises:
         UserError: it is below 1.
     """
-    if value < 1:
+    if value is not None and value < 1:
         raise UserError(f"{name} {value}: expected 1 or more.")

@@ -116,8 +116,19 @@ def write_films(
 
 
 def reconstruct(loaded: Loaded, track: FaceFit, which: Sequence[int], console: Console) -> "Avatar":
-    """Folds the chosen frames into an avatar, one by one."""
+    """Folds the chosen frames into an avatar, one by one.
+
+    Raises:
+        UserError: the networks know another head model than the one that was tracked.
+    """
     from invertavatar_jax import avatar as avatars
+
+    if (head := loaded.facts.get("head")) is not None:
+        raise UserError(
+            f"{loaded.weights_path} holds networks that know the texture layout of {head}, and "
+            "photos are tracked with the head of this package: give data in the released layout "
+            "(docs/data_layout.md)."
+        )
 
     with console.step("reconstruct"):
         stream = None

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="A.avatar", required=True, help="where the avatar goes")
     parser.add_argument(
-        "--frames", type=int, default=16, metavar="N", help="most frames taken, spread evenly (16)"
+        "--frames", type=int, metavar="N", help="most frames taken, spread evenly (16; one-shot: 1)"
     )
     options.add_weights(parser)
     options.add_face(parser)
@@ -33,16 +33,17 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     options.at_least_one(args.frames, "--frames")
     device = console.device(args.device)
     loaded = options.load_model(args, console)
+    most = options.most_frames(args.frames, 16, loaded)
     data = prepared.find(args.sources, loaded, console)
     if data is None:
         track = people.get_track(args.sources, args, console)
-        which = people.spread(track, args.frames)
+        which = people.spread(track, most)
         avatar = people.reconstruct(loaded, track, which, console)
         scores, _ = people.score_sources(loaded, avatar, track, which, console)
         used, names = which, [Path(source).name for source in args.sources]
         details = people.describe(loaded, track, names, which)
     else:
-        avatar, details, scores = prepared.reconstruct(loaded, data, args.frames, console)
+        avatar, details, scores = prepared.reconstruct(loaded, data, most, console)
         used = details["frames"]
     with console.step("write avatar"):
         avatars.write_avatar(out, avatar, details)

@@ -15,6 +15,7 @@ from invertavatar_jax.errors import UserError
 from invertavatar_jax.export import tensors
 from invertavatar_jax.pure import Weights
 
+HEAD = "FaceVerse v3.1"  # of all released models that make avatars
 _PREFERRED = ("G_ema", "G")
 # Arrays that training adds and nothing here reads: the labels' deviation over the data set.
 _LEFT_OUT = re.compile(rf"(^|\.)dataset_label_std$|{names.UNUSED.pattern}")
@@ -172,6 +173,8 @@ def convert(source: Source, out: str | Path) -> None:
     mesh = {name: source.network.arrays[name] for name in source.kind.mesh}
     if mesh:
         converted["mesh"] = {name: tensor.array() for name, tensor in mesh.items()}
+    if source.kind.name == weights.WHOLE:
+        details["facts"] = {"head": HEAD}
     weights.save_exact(out, converted, source.config.model, details, source.kind.name)
 
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from invertavatar_jax import weights
 from invertavatar_jax.cli import main as command_line
 from invertavatar_jax.cli import people
 from invertavatar_jax.export import avatars, video
@@ -84,3 +85,12 @@ def test_a_full_disk_ends_a_verb_with_one_sentence(
     said = refuse(capsys, *argv, "--weights", person / "tiny.safetensors")
     assert "a.avatar was not written: there is no space left on its disk." in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_networks_of_another_head_model_take_no_photos(capsys, person, tmp_path):
+    loaded, model, _ = weights.load(person / "tiny.safetensors")
+    weights.save(tmp_path / "foreign.safetensors", loaded, model, {"head": "FaceVerse v3.1"})
+    argv = ["reconstruct", person / "track.npz", "--weights", tmp_path / "foreign.safetensors"]
+    said = refuse(capsys, *argv, "--out", tmp_path / "me.avatar")
+    assert "FaceVerse v3.1" in said and "released layout" in said
+    assert not (tmp_path / "me.avatar").exists()
