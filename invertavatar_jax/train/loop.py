@@ -104,7 +104,8 @@ def train(
                 checkpoints.save(state, {"grain": json.dumps(data.get_state())})
                 if ship is not None:
                     facts = {"steps": step + 1, "identities": len(source)}
-                    facts["training"] = dataclasses.asdict(training)
+                    named = {"data": pathlib.Path(training.data).name}
+                    facts["training"] = dataclasses.asdict(training) | named
                     ship(jax.device_get(shipped(state)), facts)
             if last:
                 break
