@@ -41,7 +41,7 @@ def get_config(variant: str = "small") -> ConfigDict:
         )
     )
     if variant == "tiny":
-        config.update(dict(preset="tiny", total_steps=4, batch_size=2, held_out=2))
+        config.update(dict(preset="tiny", total_steps=4, batch_size=2, held_out=2, sources=1))
         config.update(dict(validate_every=2, checkpoint_every=2, warmup_steps=1))
     elif variant != "small":
         raise ValueError(f"variant {variant!r}: expected 'small' or 'tiny'")
