@@ -17,22 +17,24 @@ def _equal(left, right) -> bool:
 
 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(training, whole, tmp_path):
+    """And the uninterrupted run trained and logged; one test, since compiling takes minutes."""
     loop.train(training, tmp_path, minutes=0.0, progress=False)  # one step, then out of time
     again = loop.train(training, tmp_path, progress=False)
     assert int(again.step) == training.total_steps
     assert _equal(whole[0], again)
+    _check_every_network_moved(whole[0])
+    _check_the_log(whole[1])
 
 
-def test_training_moves_every_network(whole):
-    state, _ = whole
+def _check_every_network_moved(state) -> None:
     moved = jax.tree.map(lambda a, b: float(abs(a - b).max()), state.params, state.average)
     networks = moved["generator"] | moved["unet_encoder"] | {"encoder": moved["encoder"]}
     for name, tree in networks.items():
         assert max(jax.tree.leaves(tree)) > 0, name
 
 
-def test_the_log_holds_held_out_figures(whole):
-    rows = [json.loads(line) for line in (whole[1] / "log.jsonl").read_text().splitlines()]
+def _check_the_log(folder) -> None:
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert any("held_out/psnr_head" in row for row in rows)
     assert all(np.isfinite(list(row.values())).all() for row in rows)
 
