@@ -82,10 +82,10 @@ def observations(track: FaceFit, which: Iterable[int] | None = None) -> list[Obs
 
 
 class _Steps(NamedTuple):
-    """The compiled steps of a model; frames have leading axes t, b, keys may be None."""
+    """The compiled steps of a model; a chunk is a list of frames, keys may be None."""
 
-    begin: Callable[..., Memory]  # weights, frames, key
-    fold: Callable[..., Memory]  # weights, memory (used up), frames, key
+    begin: Callable[..., Memory]  # weights, chunk, key
+    fold: Callable[..., Memory]  # weights, memory (used up), chunk, key
     finish: Callable[..., Features]  # weights, memory
     draw: Callable[..., Float[Array, "b h w 3"]]  # weights, avatar, drive, key
 
@@ -98,11 +98,11 @@ def _compile(sizes: Sizes, *, released: bool = False) -> _Steps:
     """
     nets = networks.build(sizes, batch_statistics=released)
 
-    def begin(weights, frames: Frame, key) -> Memory:
-        first = jax.tree.map(lambda x: x[0], frames)
-        return fold(weights, inversion.start(nets, weights, sizes, first), frames, key)
+    def begin(weights, chunk: list[Frame], key) -> Memory:
+        return fold(weights, inversion.start(nets, weights, sizes, chunk[0]), chunk, key)
 
-    def fold(weights, memory: Memory, frames: Frame, key) -> Memory:
+    def fold(weights, memory: Memory, chunk: list[Frame], key) -> Memory:
+        frames = jax.tree.map(lambda *x: jnp.stack(x), *chunk)
         limits = inversion.chunk_limits(sizes, frames) if released else None
         return inversion.fold_chunk(nets, weights, sizes, memory, frames, limits=limits, key=key)
 
@@ -169,7 +169,7 @@ class Model:
     ) -> Stream:
         """Folds a chunk of frames in."""
         made = [self._prepare(one) for one in seen]
-        chunk = jax.tree.map(lambda *x: jnp.stack(x), *[one.frame for one in made])
+        chunk = [one.frame for one in made]
         if stream is not None:
             return stream._replace(memory=steps.fold(self.weights, stream.memory, chunk, key))
         fill = made[0].background if self.sizes.departures.background else None

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invertavatar_jax.fit import head_layout
+from invertavatar_jax.fit import head_layout, obj_file
 
 COLLAR_DM, SIDE_DM = 5.5, 1.6  # the body is cut below and beside these
 GROUPS = {
@@ -29,30 +29,10 @@ class Source(NamedTuple):
     total: int  # points of the base mesh
 
 
-def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """Reads points, UVs, quads, UV quads and each quad's group from an OBJ file."""
-    points, uvs, quads, uv_quads, groups, group = [], [], [], [], [], ""
-    for line in path.read_text().splitlines():
-        word = line.split()
-        if not word:
-            continue
-        if word[0] == "v":
-            points.append([float(x) for x in word[1:4]])
-        elif word[0] == "vt":
-            uvs.append([float(x) for x in word[1:3]])
-        elif word[0] == "g":
-            group = word[1]
-        elif word[0] == "f":
-            corners = [corner.split("/") for corner in word[1:5]]
-            quads.append([int(c[0]) - 1 for c in corners])
-            uv_quads.append([int(c[1]) - 1 for c in corners])
-            groups.append(group)
-    return np.array(points), np.array(uvs), np.array(quads), np.array(uv_quads), groups
-
-
 def read_head(path: Path) -> Source:
     """Cuts the head out of the base mesh; eyelashes are left out (opaque quads)."""
-    points, uvs, quads, uv_quads, groups = read_obj(path)
+    points, uvs, polygons, groups = obj_file.read_obj(path)
+    quads, uv_quads = np.moveaxis(np.array(polygons), -1, 0)
     part = np.array([PART_NAMES.index(GROUPS[g]) if g in GROUPS else -1 for g in groups])
     corners = points[quads]
     inside = (corners[..., 1].min(1) > COLLAR_DM) & (np.abs(corners[..., 0]).max(1) < SIDE_DM)

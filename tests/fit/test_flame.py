@@ -41,7 +41,8 @@ def test_corners_have_their_own_uv(tmp_path):
 
 
 def test_a_checkpoints_buffers_give_the_same_mesh(tmp_path):
-    read = flame.read_obj(written(tmp_path, OBJ))
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "mask.png")
+    read = flame.read_topology(written(tmp_path, OBJ), tmp_path / "mask.png")
     named = {
         "faces": read.triangles[None].astype(np.int64),
         "raw_uvcoords": read.uv[None],
@@ -65,12 +66,12 @@ def test_a_checkpoints_buffers_give_the_same_mesh(tmp_path):
 )
 def test_a_damaged_mesh_is_refused_by_name(tmp_path, text, reason):
     with pytest.raises(UserError, match=f"head.obj.*{reason}"):
-        flame.read_obj(written(tmp_path, text))
+        flame.read_topology(written(tmp_path, text), tmp_path / "mask.png")
 
 
 def test_missing_files_and_missing_uvs_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.obj"):
-        flame.read_obj(tmp_path / "nowhere.obj")
+        flame.read_topology(tmp_path / "nowhere.obj", tmp_path / "mask.png")
     with pytest.raises(UserError, match=r"nowhere\.png"):
         flame.read_mask(tmp_path / "nowhere.png")
     plain = written(tmp_path, "v 0 0 0\nv 1 0 0\nv 1 1 0\nf 1 2 3\n")

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from invertavatar_jax.convert.names import import_weights, path_of
+from invertavatar_jax.convert.names import import_weights, path_of, to_released
 
 FOLDER = os.environ.get("INVERTAVATAR_GOLDEN")
 REASON = "INVERTAVATAR_GOLDEN is not set: it names the folder of golden cases"
@@ -161,13 +161,6 @@ class Case:
         """Fails if an output of the case was not compared."""
         missing = set(self.meta["outputs"]) - self.compared
         assert not missing, f"{self.name}: outputs not compared: {sorted(missing)}"
-
-
-def to_released(array: np.ndarray, leaf: str) -> np.ndarray:
-    """The inverse of convert.names.to_ours."""
-    if leaf == "weight":
-        return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
-    return array.transpose(2, 0, 1) if leaf == "const" else array
 
 
 def nhwc(array: np.ndarray) -> np.ndarray:

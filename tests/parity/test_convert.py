@@ -1,20 +1,24 @@
 """The released pickles' format, and conversion of snapshots, against golden data.
 
-The inversions run for minutes: `./check --slow tests/parity/test_convert.py`. They write up to
-7 GB to pytest's temporary folder and need 8 GB of memory.
+The inversions, and the command line at the released size, run for minutes:
+`./check --slow tests/parity/test_convert.py`. They write up to 7 GB to pytest's temporary folder
+and need 8 GB of memory.
 """
 
 import json
 import pathlib
 from typing import NamedTuple
 
+import av
 import numpy as np
 import pytest
 
 from invertavatar_jax import networks, settings, weights
+from invertavatar_jax.cli import main as command_line
 from invertavatar_jax.convert import checkpoint, contents, names, reader, released
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.pure import part
+from tests.cli.test_released_data import write_data
 from tests.convert import pickles, snapshots
 from tests.parity import golden, test_end_to_end
 from tests.parity.golden import Case
@@ -276,3 +280,23 @@ def test_a_converted_one_shot_snapshot_inverts_as_the_released_one(tmp_path, mon
 
     monkeypatch.setattr(test_end_to_end, "_weights", take)
     test_end_to_end.test_one_shot_inversion_equals_the_released_one()
+
+
+@pytest.mark.slow
+def test_a_converted_snapshot_makes_and_moves_an_avatar_of_released_data(tmp_path):
+    """As a user does it who has a snapshot and data in the released layout."""
+    kind = RELEASED["few_shot"]
+    _write(tmp_path / "snapshot.pkl", Case(kind.case), kind)
+    write_data(tmp_path / "source", "ann", 2, seed=0)
+    write_data(tmp_path / "driver", "bob", 2, seed=1)
+    run = lambda *argv: command_line.main([*map(str, argv), "--device", "cpu"])
+    converted, avatar = tmp_path / "w.safetensors", tmp_path / "ann.avatar"
+    assert run("convert", tmp_path / "snapshot.pkl", "--out", converted) == 0
+    (tmp_path / "snapshot.pkl").unlink()
+    ours = ["--weights", converted, "--out"]
+    assert run("reconstruct", tmp_path / "source", *ours, avatar) == 0
+    assert run("animate", avatar, "--drive", tmp_path / "driver", *ours, tmp_path / "v.mp4") == 0
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(shown) == 2 and shown[0].shape == (512, 1024, 3)
+    converted.unlink()
