@@ -1,0 +1,180 @@
+"""What every benchmark shares: interleaved calls, medians, the environment, the result file.
+
+A time means something only beside another one taken in the same run, so a row holds ours and
+a named peer's, called in turns. The file holds where and with what it was measured.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import resource
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+
+REST_S = 0.25  # between calls: thread pools that wait in a loop must not disturb the other side
+ALLOCATOR = (
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TRIM_THRESHOLD_",
+    "MALLOC_TOP_PAD_",
+    "GLIBC_TUNABLES",
+    "XLA_FLAGS",
+    "OMP_NUM_THREADS",
+)
+PACKAGES = ("jax", "jaxlib", "numpy", "torch", "numba", "deodr", "moderngl")
+
+
+class Timing(NamedTuple):
+    """Of one side: median, fastest and slowest call, and CPU time of all threads a call."""
+
+    median_ms: float
+    least_ms: float
+    most_ms: float
+    cpu_ms: float
+
+
+def interleave(sides: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Timing]:
+    """Calls every side once to warm up, then all in turns, `rounds` times."""
+    for call in sides.values():
+        jax.block_until_ready(call())
+    wall: dict[str, list[float]] = {name: [] for name in sides}
+    cpu: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, call in sides.items():
+            time.sleep(REST_S)
+            cpu_begin, begin = time.process_time(), time.perf_counter()
+            jax.block_until_ready(call())
+            wall[name].append(1e3 * (time.perf_counter() - begin))
+            cpu[name].append(1e3 * (time.process_time() - cpu_begin))
+    middle = statistics.median
+    return {
+        name: Timing(middle(times), min(times), max(times), middle(cpu[name]))
+        for name, times in wall.items()
+    }
+
+
+def row(
+    name: str,
+    ours: Callable[[], Any],
+    peers: dict[str, Callable[[], Any]],
+    *,
+    rounds: int,
+    peak_mib: float | None = None,
+    **facts: Any,
+) -> list[dict[str, Any]]:
+    """One row for each peer, all measured in turns; without peers one row of ours alone.
+
+    Args:
+        peers: named functions that return when their work is done.
+        peak_mib: temporary memory of ours, as measured by the caller.
+        facts: kept in the row as they are (error against the peer, sizes).
+    """
+    timings = interleave({"ours": ours, **peers}, rounds)
+    mine = timings.pop("ours")
+    common = {"ours_ms": mine.median_ms, "ours": mine._asdict(), "peak_mib": peak_mib, **facts}
+    if not timings:
+        return [{"name": name, "peer": None, "peer_ms": None, "ratio": None, **common}]
+    return [
+        {
+            "name": name,
+            "peer": peer,
+            "peer_ms": other.median_ms,
+            "ratio": mine.median_ms / other.median_ms,
+            "peer_timing": other._asdict(),
+            **common,
+        }
+        for peer, other in timings.items()
+    ]
+
+
+def temporary_mib(compiled: jax.stages.Compiled) -> float:
+    """Scratch memory of a compiled function, as XLA plans it."""
+    return compiled.memory_analysis().temp_size_in_bytes / 2**20
+
+
+def peak_rss_mib() -> float:
+    """The most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def environment() -> dict[str, Any]:
+    """Machine, versions, allocator settings and the commit."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    device = jax.devices()[0]
+    return {
+        "device": f"{device.platform} ({device.device_kind})",
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_before": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "packages": versions,
+        "settings": {name: os.environ[name] for name in ALLOCATOR if name in os.environ},
+        "commit": _commit(),
+    }
+
+
+def _cpu_name() -> str:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _commit() -> str:
+    """The commit measured, with a plus where files differ from it."""
+    git = ["git", "-C", str(pathlib.Path(__file__).parent)]
+    try:
+        name = subprocess.run(
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        )
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], check=False).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return name.stdout.strip() + ("+" if changed else "")
+
+
+def main(title: str, measure: Callable[[argparse.Namespace], Iterable[list[dict]]]) -> None:
+    """Runs a benchmark from the command line: prints rows as they come, then writes --out.
+
+    Args:
+        measure: yields lists of rows; gets --rounds and --smoke.
+    """
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument("--out", type=pathlib.Path, help="result file (JSON)")
+    parser.add_argument("--rounds", type=int, default=7, help="timed calls of each side")
+    parser.add_argument(
+        "--smoke", action="store_true", help="smallest sizes and few calls: does it run?"
+    )
+    args = parser.parse_args()
+    if args.smoke:
+        args.rounds = min(args.rounds, 2)
+    where = environment()
+    rows: list[dict[str, Any]] = []
+    for some in measure(args):
+        rows += some
+        for one in some:
+            print(_line(one), flush=True)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        result = {"title": title, "rounds": args.rounds, "environment": where, "rows": rows}
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _line(one: dict[str, Any]) -> str:
+    text = f"{one['name']:44s} {one['ours_ms']:9.2f} ms"
+    if one["peer"] is not None:
+        text += f"  {one['ratio']:6.3f} x {one['peer']} ({one['peer_ms']:.2f} ms)"
+    if one["peak_mib"] is not None:
+        text += f"  {one['peak_mib']:.0f} MiB"
+    return text
