@@ -81,7 +81,7 @@ def observations(track: FaceFit, which: Iterable[int] | None = None) -> list[Obs
     return found
 
 
-class _Steps(NamedTuple):
+class Steps(NamedTuple):
     """The compiled steps of a model; a chunk is a list of frames, keys may be None."""
 
     begin: Callable[..., Memory]  # weights, chunk, key
@@ -90,7 +90,7 @@ class _Steps(NamedTuple):
     draw: Callable[..., Float[Array, "b h w 3"]]  # weights, avatar, drive, key
 
 
-def _compile(sizes: Sizes, *, released: bool = False) -> _Steps:
+def make_steps(sizes: Sizes, *, released: bool = False) -> Steps:
     """Steps that compile when first used.
 
     Args:
@@ -120,7 +120,7 @@ def _compile(sizes: Sizes, *, released: bool = False) -> _Steps:
             even_fine=True,
         ).image
 
-    return _Steps(
+    return Steps(
         jax.jit(begin),
         jax.jit(fold, donate_argnums=1),
         jax.jit(lambda weights, memory: inversion.finish(nets, weights, sizes, memory)),
@@ -141,8 +141,8 @@ class Model:
         self.head = morphable.load_head_model() if head is None else head
         self.weights = jax.device_put(weights)
         self._geometry = frames.geometry(self.head, sizes)
-        self._steps = _compile(sizes)
-        self._released_steps = _compile(sizes, released=True)
+        self._steps = make_steps(sizes)
+        self._released_steps = make_steps(sizes, released=True)
 
     def observe(
         self,
@@ -162,7 +162,7 @@ class Model:
 
     def _observe(
         self,
-        steps: _Steps,
+        steps: Steps,
         stream: Stream | None,
         seen: Sequence[Observation | frames.Prepared],
         key: jax.Array | None,
