@@ -69,7 +69,7 @@ ONLY_IN = {
         "configs",
     ),
     "jax.experimental.pallas": ("invertavatar_jax/rasterize/pallas.py", "tests/rasterize"),
-    "torch": (),
+    "torch": ("experiments/benchmarks",),
     "tensorflow": (),
     "onnx": (),
     "pickle": ("invertavatar_jax/convert", "tests/convert"),
