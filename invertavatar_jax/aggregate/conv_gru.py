@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from invertavatar_jax.aggregate.fold import fold
 from invertavatar_jax.ops.conv import conv2d
 
 KERNEL = 3
@@ -42,16 +43,14 @@ def aggregate(
     memory: Float[Array, "b h w c"],
     *,
     remat: bool = True,
+    segment: int | None = None,
 ) -> Float[Array, "b h w c"]:
     """Folds t frames into the memory, in order; resumable at any frame.
 
-    With `remat` the backward pass computes each step again from its memory, so that memory
-    grows by one state per frame and not by all of a step's gates.
+    Args:
+        remat, segment: what the backward pass keeps; see fold.fold.
     """
-    step = lambda memory, frame: (update(gates, memory, frame), None)
-    if remat and frames.shape[0] > 1:
-        step = jax.checkpoint(step)
-    return jax.lax.scan(step, memory, frames)[0]
+    return fold(update, gates, memory, frames, remat=remat, segment=segment)
 
 
 class _Gate(nn.Module):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invertavatar_jax.aggregate import conv_gru
+from invertavatar_jax.aggregate import conv_gru, fold
 from invertavatar_jax.pure import pure
 
 CHANNELS = 4
@@ -81,22 +81,25 @@ def test_program_and_scratch_memory_do_not_grow_with_the_number_of_frames(scene)
         many = jax.ShapeDtypeStruct((t, *memory.shape), memory.dtype)
         return jax.jit(conv_gru.aggregate).lower(gates, many, memory).compile()
 
-    few, many = compiled(8), compiled(512)
+    few, many = compiled(fold.SEGMENTED_FROM), compiled(1024)
     assert len(many.as_text()) < 1.05 * len(few.as_text())
     scratch = lambda program: program.memory_analysis().temp_size_in_bytes
     assert scratch(many) <= scratch(few)
 
 
-def test_remat_saves_less_for_the_backward_pass(scene):
+def test_remat_saves_less_for_the_backward_pass_and_segments_still_less(scene):
     gates, _, memory = scene
-    many = jax.ShapeDtypeStruct((64, *memory.shape), memory.dtype)
+    many = jax.ShapeDtypeStruct((256, *memory.shape), memory.dtype)
 
-    def scratch(remat):
-        loss = lambda *inputs: conv_gru.aggregate(*inputs, remat=remat).sum()
+    def scratch(**options):
+        loss = lambda *inputs: conv_gru.aggregate(*inputs, **options).sum()
         program = jax.jit(jax.grad(loss)).lower(gates, many, memory).compile()
         return program.memory_analysis().temp_size_in_bytes
 
-    assert scratch(True) < 0.5 * scratch(False)
+    plain, steps, segments = scratch(remat=False), scratch(segment=256), scratch()
+    assert steps < 0.5 * plain
+    assert segments < 0.5 * steps
+    assert segments < 0.1 * plain
 
 
 @settings(max_examples=20, deadline=None)
