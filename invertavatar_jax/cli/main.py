@@ -21,6 +21,7 @@ VERBS = {
     "evaluate-clip": "how well an avatar of the first frames predicts the later ones",
     "train": "train the networks",
     "convert": "a released checkpoint -> weights for this program; nothing in it is run",
+    "compile": "what the program costs on an accelerator, by its compiler and without it",
     "info": "versions, devices, presets and their parameter counts",
 }
 USER_ERROR = 2  # the exit code of bad input, as argparse's own

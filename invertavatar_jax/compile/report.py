@@ -1,0 +1,154 @@
+"""Compiles programs and puts what the compiler says into numbers and words."""
+
+import time
+from typing import Any
+
+import jax
+
+from invertavatar_jax.compile import cost, hlo
+from invertavatar_jax.compile.programs import Program
+from invertavatar_jax.compile.targets import DEVICES, Device, Target
+from invertavatar_jax.errors import UserError
+
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # as XLA's compilers say it
+
+
+def measure(program: Program, target: Target) -> dict[str, Any]:
+    """Compiles a program; everything is per device and call, in bytes and seconds.
+
+    Raises:
+        UserError: the compiler finds no way to fit it into the device's memory.
+    """
+    begin = time.perf_counter()
+    lowered = program.jitted.lower(*program.arguments)
+    traced = time.perf_counter()
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if OUT_OF_MEMORY not in str(error):
+            raise
+        first = str(error).splitlines()[0]
+        raise UserError(f"{program.name} does not fit into {target.device}: {first}") from error
+    seconds = {"trace": traced - begin, "compile": time.perf_counter() - traced}
+    spent = cost.count(hlo.parse(compiled.as_text()))
+    analysis = compiled.cost_analysis() or {}
+    return {
+        "name": program.name,
+        "makes": program.does,
+        "memory_bytes": _memory(compiled.memory_analysis()),
+        "flops": spent.flops,
+        "bytes": spent.bytes,
+        "loops_of_unknown_length": spent.unknown_loops,
+        "collectives": dict(sorted(spent.collectives.items())),
+        "collective_bytes": spent.moved,
+        "roofline": roofline(spent, DEVICES[target.device]),
+        "xla_counting_loops_once": {
+            "flops": analysis.get("flops"),
+            "bytes": analysis.get("bytes accessed"),
+        },
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+    }
+
+
+def _memory(stats: Any) -> dict[str, int]:
+    arguments, outputs = stats.argument_size_in_bytes, stats.output_size_in_bytes
+    temporary, aliased = stats.temp_size_in_bytes, stats.alias_size_in_bytes
+    return {
+        "arguments": arguments,
+        "outputs": outputs,
+        "outputs_in_place_of_arguments": aliased,
+        "temporary": temporary,
+        "code": stats.generated_code_size_in_bytes,
+        "peak": arguments + outputs - aliased + temporary + stats.generated_code_size_in_bytes,
+    }
+
+
+def roofline(spent: cost.Cost, device: Device) -> dict[str, Any] | None:
+    """The shortest time that the device's peaks allow; None where they are not known.
+
+    Args:
+        spent: collectives are not in it: the wires between devices are not modelled.
+    """
+    if device.flops_per_s is None or device.bytes_per_s is None:
+        return None
+    compute, memory = spent.flops / device.flops_per_s, spent.bytes / device.bytes_per_s
+    return {
+        "compute_s": compute,
+        "memory_s": memory,
+        "seconds": max(compute, memory),
+        "bound_by": "compute" if compute > memory else "memory",
+    }
+
+
+def check_memory(rows: list[dict[str, Any]], limit: int | None, device: str) -> None:
+    """Compares every program's peak with the memory of a device.
+
+    Args:
+        limit: bytes; None is not known, and nothing is checked.
+
+    Raises:
+        UserError: one needs more.
+    """
+    for row in rows:
+        need = row["memory_bytes"]["peak"]
+        if limit is not None and need > limit:
+            raise UserError(
+                f"{row['name']} needs {_gib(need)} on each device, and {device} has "
+                f"{_gib(limit)}: take a smaller batch per device or a smaller preset."
+            )
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.2f} MiB"
+
+
+def words(row: dict[str, Any]) -> str:
+    """A program's row of the report in one line."""
+    memory, least = row["memory_bytes"], row["roofline"]
+    parts = [f"{_gib(memory[name])} {name}" for name in ("arguments", "outputs", "temporary")]
+    parts += [f"peak {_gib(memory['peak'])}", f"{row['flops'] / 1e9:.1f} GFLOP"]
+    parts += [f"{row['bytes'] / 1e9:.2f} GB moved", f"collectives: {_collectives(row)}"]
+    if least:
+        parts.append(f"at least {1e3 * least['seconds']:.2f} ms ({least['bound_by']})")
+    return f"{row['name']}, per device: " + ", ".join(parts)
+
+
+def _collectives(row: dict[str, Any]) -> str:
+    return ", ".join(f"{n} {kind}" for kind, n in row["collectives"].items()) or "none"
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report as a page: a line per program."""
+    target = report["target"]
+    lines = [
+        f"# `{report['config']}` on {target['name']}",
+        "",
+        f"{target['count']} x {target['device']}: {target['source']}. Everything is per device "
+        f"and call. Compiled by {report['compiler']} with jax {report['jax']}; "
+        f"{report['parameters'] / 1e6:.1f} M parameters. Made by",
+        "",
+        "```sh",
+        report["command"],
+        "```",
+        "",
+        "| program | makes | arguments | outputs | temporary | peak | GFLOP | GB moved "
+        "| collectives | at least | bound by | compile |",
+        "|---|---|--:|--:|--:|--:|--:|--:|---|--:|---|--:|",
+    ]
+    return "\n".join([*lines, *map(_line, report["programs"])]) + "\n"
+
+
+def _line(row: dict[str, Any]) -> str:
+    memory, least = row["memory_bytes"], row["roofline"]
+    cells = [
+        row["name"],
+        row["makes"],
+        *(_gib(memory[name]) for name in ("arguments", "outputs", "temporary", "peak")),
+        f"{row['flops'] / 1e9:.1f}",
+        f"{row['bytes'] / 1e9:.2f}",
+        _collectives(row),
+        f"{1e3 * least['seconds']:.2f} ms" if least else "not known",
+        least["bound_by"] if least else "not known",
+        f"{row['seconds']['compile']:.0f} s",
+    ]
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,87 @@
+"""Accelerators by name: what they hold and how fast they are. Does not import JAX."""
+
+import os
+from typing import NamedTuple
+
+from invertavatar_jax.errors import UserError
+
+AXIS = "data"  # the mesh's only axis: avatars and frames of a batch
+
+
+class Device(NamedTuple):
+    """One chip, as its maker describes it."""
+
+    platform: str  # of JAX
+    memory_bytes: int | None  # None: not known
+    flops_per_s: float | None  # peak of the arithmetic that `arithmetic` names
+    arithmetic: str
+    bytes_per_s: float | None  # of its memory
+    source: str
+
+
+DEVICES = {
+    # XLA multiplies float32 as TF32 there unless a higher precision is asked for
+    "h100": Device(
+        "cuda",
+        80 * 10**9,
+        495e12,
+        "TF32 tensor cores, dense",
+        3.35e12,
+        "NVIDIA H100 datasheet, SXM5 80 GB: 989 TFLOP/s of TF32 with sparsity, half without",
+    ),
+    # XLA multiplies float32 in one bfloat16 pass there unless a higher precision is asked for
+    "v5e": Device(
+        "tpu",
+        16 * 2**30,
+        197e12,
+        "bfloat16 matrix units",
+        819e9,
+        "Google Cloud documentation, TPU v5e: 16 GiB of HBM2, 819 GB/s, 197 TFLOP/s of bfloat16",
+    ),
+    "cpu": Device("cpu", None, None, "not known", None, "this machine; nothing is assumed"),
+}
+
+
+class Target(NamedTuple):
+    """Some devices of one kind."""
+
+    device: str  # a name of DEVICES
+    count: int
+    topology: str  # as the compiler names it
+
+
+TARGETS = {
+    "h100x1": Target("h100", 1, "1x1x1"),
+    "h100x8": Target("h100", 8, "1x1x8"),
+    "v5e-8": Target("v5e", 8, "v5e:2x4"),
+    "v5e-16": Target("v5e", 16, "v5e:4x4"),
+    "cpu": Target("cpu", 1, ""),
+}
+
+
+def find(name: str) -> Target:
+    """The target of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in TARGETS:
+        raise UserError(f"--target {name}: expected one of {', '.join(TARGETS)}.")
+    return TARGETS[name]
+
+
+def prepare(target: Target) -> None:
+    """Sets what the compiler reads from the environment; call it before JAX is imported.
+
+    The programs are for devices that are not there, so JAX itself must not look for any.
+    """
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # or the seconds are those of a look-up
+    platform = DEVICES[target.device].platform
+    if platform == "tpu":
+        os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+        os.environ["TPU_ACCELERATOR_TYPE"] = f"v5litepod-{target.count}"
+    elif platform == "cuda":
+        # Tuning runs kernels, and there is no card to run them on.
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_autotune_level=0".strip()
