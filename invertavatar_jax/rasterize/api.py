@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from invertavatar_jax.rasterize.reference import COUNT_CAP, Cull, Keys, triangle_ids
+from invertavatar_jax.rasterize.faces import COUNT_CAP, Cull
+from invertavatar_jax.rasterize.reference import Keys, triangle_ids
 
 LEAST_CAPACITY = 2**14
 LARGEST_CAPACITY = 2**24  # blocks; the arrays of such a list take about 2 GiB
@@ -36,7 +37,7 @@ def rasterize(
     *,
     cull: Cull = "none",
     perspective: bool = False,
-    keys: Keys = "u64",
+    keys: Keys | None = None,
     largest_capacity: int = LARGEST_CAPACITY,
 ) -> Raster:
     """Draws one mesh in one or many views. Not for use inside jit: see `draw`.
@@ -72,7 +73,7 @@ def draw(
     capacity: int,
     cull: Cull = "none",
     perspective: bool = False,
-    keys: Keys = "u64",
+    keys: Keys | None = None,
 ) -> tuple[Raster, Int[Array, ""]]:
     """As `rasterize`, for use inside jit, with a list of static length.
 

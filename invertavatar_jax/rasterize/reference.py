@@ -1,4 +1,4 @@
-"""Which triangle each pixel sees, in pure XLA: a list of 2 x 2-pixel blocks and one scatter-min.
+"""Which triangle each pixel sees, in pure XLA: a list of 2 x 2-pixel blocks and scatter-mins.
 
 Every triangle lists the blocks of its bounding box. All lists stand behind each other in one
 array of static length, so the cost follows the area of the boxes and not triangles x pixels,
@@ -6,37 +6,33 @@ and one list serves many views. Each pixel of each block then offers (depth, tri
 place in the image, where the smallest offer stays.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-Cull = Literal["none", "clockwise", "counterclockwise"]
+from invertavatar_jax.rasterize import faces
+from invertavatar_jax.rasterize.faces import Cull, Plane
+
 Keys = Literal["u64", "2xu32"]
 
 BLOCK = 2  # pixels on a block's side: divides the list's length by up to four
-# Barycentric slack that closes cracks between neighbours. Rounding grows with the ratio of
-# a triangle's length to its height, and the slack with it, up to the cap.
-EDGE_SLACK = 1e-6
-EDGE_SLACK_CAP = 1e-4
-LEAST_AREA = 1e-10  # square pixels; thinner triangles have no usable inverse in float32
+OFFSETS = tuple((row, column) for row in range(BLOCK) for column in range(BLOCK))
 NOBODY = np.uint32(0xFFFFFFFF)  # the bits of -1
-COUNT_CAP = 2**30  # a needed length that int32 cannot hold is reported as this
 
 
-class Faces(NamedTuple):
-    """Triangles of all views behind each other: what one pixel needs to test one of them."""
+class Blocks(NamedTuple):
+    """One entry of the list each: a triangle and a block of pixels that it may cover."""
 
-    origin: tuple[Array, Array, Array]  # x, y, z of corner 0
-    weight1: tuple[Array, Array]  # d(barycentric of corner 1) / d(x, y)
-    weight2: tuple[Array, Array]
-    rise: tuple[Array, Array]  # z of corners 1 and 2 above corner 0's
-    slack: Array
-    first: tuple[Array, Array]  # column and row of the box's first pixel
-    blocks: tuple[Array, Array]  # columns and rows of blocks in the box
+    face: Plane
+    x: Array  # of the first pixel's centre
+    y: Array
+    place: Array  # the first pixel's number in the images
+    owner: Array  # the triangle's number among those of all views
 
 
 def triangle_ids(
@@ -47,7 +43,7 @@ def triangle_ids(
     *,
     capacity: int,
     cull: Cull = "none",
-    keys: Keys = "u64",
+    keys: Keys | None = None,
 ) -> tuple[Int[Array, "b h w"], Int[Array, ""]]:
     """Finds the nearest triangle of every pixel; the lowest number wins a tie.
 
@@ -57,7 +53,8 @@ def triangle_ids(
             finite, or without area, are not drawn.
         capacity: length of the block list.
         cull: the winding, as seen with row 0 at the top, that is not drawn.
-        keys: one scatter of 64-bit keys, or two of 32 bits for backends without them.
+        keys: scatters of 64-bit keys, or twice as many of 32 bits for devices without them;
+            None chooses by the device.
 
     Returns:
         triangle numbers, -1 where there is none, and the length that the list needs. The
@@ -66,92 +63,67 @@ def triangle_ids(
     batch, count = vertices.shape[0], triangles.shape[0]
     if count == 0:
         return jnp.full((batch, height, width), -1, jnp.int32), jnp.int32(0)
-    faces = _prepare(lax.stop_gradient(vertices), triangles, height, width, cull)
-    owner, rank, needed = _expand(faces.blocks[0] * faces.blocks[1], capacity)
-    column, row, depth, inside = _test_pixels(faces, owner, rank)
-    inside &= (jnp.arange(capacity) < needed)[:, None] & (column < width) & (row < height)
-    view = owner // count
-    pixels = batch * height * width
-    place = ((view * height)[:, None] + row) * width + column
-    place = jnp.where(inside, place, pixels).ravel()
-    triangle = jnp.broadcast_to((owner - view * count)[:, None], row.shape).ravel()
-    nearest = _nearest_u64 if keys == "u64" else _nearest_2xu32
-    ids = nearest(place, _ordered_bits(depth).ravel(), triangle.astype(jnp.uint32), pixels)
-    return lax.bitcast_convert_type(ids, jnp.int32).reshape(batch, height, width), needed
-
-
-def _prepare(vertices: Array, triangles: Array, height: int, width: int, cull: Cull) -> Faces:
-    corners = lambda axis: [vertices[:, :, axis][:, triangles[:, k]].ravel() for k in range(3)]
-    x, y, z = corners(0), corners(1), corners(2)
-    e1x, e1y, e2x, e2y = x[1] - x[0], y[1] - y[0], x[2] - x[0], y[2] - y[0]
-    area = e1x * e2y - e2x * e1y  # twice it; > 0 is clockwise with rows downwards
-    longest = jnp.maximum(e1x**2 + e1y**2, e2x**2 + e2y**2)
-    drawn = _is_drawn(area, x + y + z, cull)
-    area = jnp.where(drawn, area, 1.0)
-    slack = EDGE_SLACK * jnp.maximum(1.0, longest / jnp.abs(area))
-    x_first, x_blocks = _blocks(x, width)
-    y_first, y_blocks = _blocks(y, height)
-    return Faces(
-        origin=(x[0], y[0], z[0]),
-        weight1=(e2y / area, -e2x / area),
-        weight2=(-e1y / area, e1x / area),
-        rise=(z[1] - z[0], z[2] - z[0]),
-        slack=jnp.minimum(slack, EDGE_SLACK_CAP),
-        first=(x_first, y_first),
-        blocks=(jnp.where(drawn, x_blocks, 0), y_blocks),
+    rows, columns = max(height, BLOCK), max(width, BLOCK)  # a block must fit in
+    corners = faces.gather_corners(lax.stop_gradient(vertices), triangles)
+    number = _blocks(corners.x, columns) * _blocks(corners.y, rows)
+    number = jnp.where(faces.is_drawn(corners, cull), number, 0)
+    owner, rank, needed = faces.expand(number, capacity)
+    blocks = _store(
+        needed, lambda: _list_blocks(corners, owner, rank, needed, count, rows, columns)
     )
+    ids = _nearest(blocks, batch * rows * columns, columns, keys)
+    ids = lax.bitcast_convert_type(ids, jnp.int32).reshape(batch, rows, columns)
+    first = jnp.arange(batch, dtype=jnp.int32)[:, None, None] * count
+    return jnp.where(ids >= 0, ids - first, -1)[:, :height, :width], needed
 
 
-def _is_drawn(area: Array, coordinates: list[Array], cull: Cull) -> Bool[Array, " n"]:
-    if cull not in ("none", "clockwise", "counterclockwise"):
-        raise ValueError(f"cull is {cull!r}: expected none, clockwise or counterclockwise")
-    size = {"none": jnp.abs(area), "clockwise": -area, "counterclockwise": area}[cull]
-    finite = jnp.isfinite(sum(jnp.abs(c) for c in coordinates))
-    return (size > LEAST_AREA) & finite
+def _blocks(values: tuple[Array, Array, Array], size: int) -> Array:
+    first, last = faces.extent(values, size)
+    return jnp.maximum(last - first + BLOCK, 0) // BLOCK
 
 
-def _blocks(corners: list[Array], size: int) -> tuple[Array, Array]:
-    """First pixel and number of blocks of the corners' extent along one axis."""
-    low = jnp.minimum(jnp.minimum(corners[0], corners[1]), corners[2])
-    high = jnp.maximum(jnp.maximum(corners[0], corners[1]), corners[2])
-    # clipped as floats: the conversion of a value beyond int32 is undefined
-    first = jnp.clip(jnp.ceil(low - 0.5), 0, size).astype(jnp.int32)
-    last = jnp.clip(jnp.floor(high - 0.5), -1, size - 1).astype(jnp.int32)
-    return first, jnp.maximum(last - first + BLOCK, 0) // BLOCK
+def _list_blocks(
+    corners: faces.Corners,
+    owner: Array,
+    rank: Array,
+    needed: Array,
+    count: int,
+    rows: int,
+    columns: int,
+) -> Blocks:
+    corners = faces.pick_corners(corners, owner)
+    face = faces.plane(corners)
+    used = jnp.arange(owner.shape[0], dtype=jnp.int32) < needed
+    face = face._replace(slack=jnp.where(used, face.slack, -jnp.inf))
+    across = jnp.maximum(_blocks(corners.x, columns), 1)
+    down = lax.div(rank, across)
+    # blocks are moved into the image: to test a pixel twice does no harm
+    x_first, y_first = faces.extent(corners.x, columns)[0], faces.extent(corners.y, rows)[0]
+    column = jnp.clip(x_first + (rank - down * across) * BLOCK, 0, columns - BLOCK)
+    row = jnp.clip(y_first + down * BLOCK, 0, rows - BLOCK)
+    place = (owner // count * rows + row) * columns + column
+    centre = lambda index: index.astype(jnp.float32) + 0.5
+    return Blocks(face, centre(column), centre(row), place, owner)
 
 
-def _expand(count: Array, capacity: int) -> tuple[Array, Array, Array]:
-    """Owner and rank within the owner of each list entry, and the list's needed length."""
-    end = jnp.cumsum(count)
-    start = end - count
-    # owners without entries share a start, so marks add up
-    marks = jnp.zeros((capacity,), jnp.int32).at[start].add(1, mode="drop")
-    owner = jnp.clip(jnp.cumsum(marks) - 1, 0, count.shape[0] - 1)
-    rank = jnp.arange(capacity, dtype=jnp.int32) - start[owner]
-    total = count.astype(jnp.float32).sum()  # cannot wrap around, as `end` can
-    return owner, rank, jnp.where(total < COUNT_CAP, end[-1], COUNT_CAP)
+def _store(needed: Array, compute: Callable[[], Blocks]) -> Blocks:
+    """compute(), whose results XLA must keep: it would work them out again for each pixel."""
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(compute))
+    nowhere = zeros.face._replace(slack=zeros.face.slack - 1)
+    return lax.cond(needed > 0, compute, lambda: zeros._replace(face=nowhere))
 
 
-def _test_pixels(faces: Faces, owner: Array, rank: Array) -> tuple[Array, Array, Array, Array]:
-    """Column, row, depth and coverage, each [entry, pixel of the block]."""
-    pick = lambda pair: [values[owner] for values in pair]
-    across = jnp.maximum(faces.blocks[0][owner], 1)
-    block_row = rank // across
-    x_first, y_first = pick(faces.first)
-    step = jnp.arange(BLOCK * BLOCK, dtype=jnp.int32)
-    column = (x_first + (rank - block_row * across) * BLOCK)[:, None] + (step % BLOCK)[None]
-    row = (y_first + block_row * BLOCK)[:, None] + (step // BLOCK)[None]
-    x0, y0, z0 = pick(faces.origin)
-    dx = column.astype(jnp.float32) + 0.5 - x0[:, None]
-    dy = row.astype(jnp.float32) + 0.5 - y0[:, None]
-    w1, w2 = (
-        gradient[0][:, None] * dx + gradient[1][:, None] * dy
-        for gradient in (pick(faces.weight1), pick(faces.weight2))
-    )
-    slack = faces.slack[owner][:, None]
-    inside = (w1 >= -slack) & (w2 >= -slack) & (w1 + w2 <= 1 + slack)
-    rise1, rise2 = pick(faces.rise)
-    return column, row, z0[:, None] + w1 * rise1[:, None] + w2 * rise2[:, None], inside
+def _offers(blocks: Blocks, columns: int) -> list[tuple[Array, Array, Array]]:
+    """Place, depth and triangle of each pixel of the blocks; nobody's where it is outside."""
+    offers = []
+    for row, column in OFFSETS:
+        x, y = blocks.x + np.float32(column), blocks.y + np.float32(row)
+        depth, inside = faces.test_pixel(blocks.face, x, y)
+        either = lambda value: jnp.where(inside, value, NOBODY)  # noqa: B023
+        owner = blocks.owner.astype(jnp.uint32)
+        place = blocks.place + np.int32(row * columns + column)
+        offers.append((place, either(_ordered_bits(depth)), either(owner)))
+    return offers
 
 
 def _ordered_bits(value: Array) -> Array:
@@ -161,18 +133,31 @@ def _ordered_bits(value: Array) -> Array:
     return jnp.where(negative, ~bits, bits | np.uint32(1 << 31))
 
 
-def _nearest_u64(place: Array, depth: Array, triangle: Array, pixels: int) -> Array:
+def _nearest(blocks: Blocks, pixels: int, columns: int, keys: Keys | None) -> Array:
+    wide = lambda blocks: _nearest_u64(_offers(blocks, columns), pixels)
+    narrow = lambda blocks: _nearest_2xu32(_offers(blocks, columns), pixels)
+    if keys is None:  # 64-bit integers are emulated on a TPU
+        return lax.platform_dependent(blocks, tpu=narrow, default=wide)
+    return (wide if keys == "u64" else narrow)(blocks)
+
+
+def _nearest_u64(offers: list[tuple[Array, Array, Array]], pixels: int) -> Array:
     # 64-bit integers exist only under this flag, whatever the caller's setting is
     with jax.enable_x64(True):
         wide = lambda bits: lax.convert_element_type(bits, jnp.uint64)
-        key = lax.shift_left(wide(depth), np.uint64(32)) | wide(triangle)
         best = lax.full((pixels,), np.uint64(2**64 - 1), jnp.uint64)
-        best = best.at[place].min(key, mode="drop")
+        for place, depth, owner in offers:
+            key = lax.shift_left(wide(depth), np.uint64(32)) | wide(owner)
+            best = best.at[place].min(key, mode="promise_in_bounds")
         return lax.convert_element_type(best & np.uint64(NOBODY), jnp.uint32)
 
 
-def _nearest_2xu32(place: Array, depth: Array, triangle: Array, pixels: int) -> Array:
-    front = jnp.full((pixels,), NOBODY).at[place].min(depth, mode="drop")
-    wins = depth == front[jnp.minimum(place, pixels - 1)]
-    place = jnp.where(wins, place, pixels)
-    return jnp.full((pixels,), NOBODY).at[place].min(triangle, mode="drop")
+def _nearest_2xu32(offers: list[tuple[Array, Array, Array]], pixels: int) -> Array:
+    front = jnp.full((pixels,), NOBODY)
+    for place, depth, _ in offers:
+        front = front.at[place].min(depth, mode="promise_in_bounds")
+    best = jnp.full((pixels,), NOBODY)
+    for place, depth, owner in offers:
+        wins = depth == faces.pick(front, place)
+        best = best.at[place].min(jnp.where(wins, owner, NOBODY), mode="promise_in_bounds")
+    return best
