@@ -86,16 +86,27 @@ def _of_instruction(module: Module, computation: Computation, one: Instruction, 
         return max((of(name) for name in names), key=lambda cost: cost.bytes, default=NOTHING)
     if opcode in ("call", "async-start") or opcode.endswith("call-start"):
         return functools.reduce(Cost.__add__, map(of, one.called("calls", "to_apply")), NOTHING)
-    kind = opcode.removesuffix("-start")
-    if kind in COLLECTIVES:
-        given = one.shapes[-1].bytes if opcode.endswith("-start") else one.bytes
-        return Cost(0.0, 2 * given, Counter({kind: 1}), given, 0)
     if opcode == "fusion":
         inside = module.computations[one.called("calls")[0]]
         work = _fused_flops(module, inside), _fused_bytes(computation, one, inside)
-        return Cost(*work, Counter(), 0.0, 0)
+        found = [_collective(inside, other) for other in inside.values()]
+        return functools.reduce(Cost.__add__, found, NOTHING)._replace(flops=work[0], bytes=work[1])
+    if opcode.removesuffix("-start") in COLLECTIVES:
+        found = _collective(computation, one)
+        return found._replace(bytes=2 * found.moved)
     work = product_flops(computation, one), _bytes(computation, one)
     return Cost(*work, Counter(), 0.0, 0)
+
+
+def _collective(computation: Computation, one: Instruction) -> Cost:
+    """One exchange between devices, with the bytes that it gives; NOTHING otherwise."""
+    kind = one.opcode.removesuffix("-start")
+    if kind not in COLLECTIVES:
+        return NOTHING
+    given = one.bytes
+    if kind != one.opcode and kind != "all-reduce":  # the others' start gives its operands too
+        given -= sum(computation[name].bytes for name in one.operands)
+    return NOTHING._replace(collectives=Counter({kind: 1}), moved=max(given, 0))
 
 
 def loop_length(module: Module, loop: Instruction) -> int | None:
@@ -109,7 +120,13 @@ def loop_length(module: Module, loop: Instruction) -> int | None:
         for one in condition.values()
         if one.opcode == "constant" and one.shapes[0].dtype.startswith("s")
     ]
-    compares = [one for one in condition.values() if "direction=LT" in one.attributes]
+    tests = [
+        module.computations[name] for one in condition.values() for name in one.called("calls")
+    ]
+    compares = [
+        one for part in (condition, *tests) for one in part.values() if one.opcode == "compare"
+    ]
+    compares = [one for one in compares if "direction=LT" in one.attributes]
     if len(constants) == len(compares) == 1 and constants[0].isdigit():
         return int(constants[0])
     return None

@@ -1,5 +1,6 @@
 """What is compiled ahead of time: programs by name, with the shapes of their arguments."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ Maker = Callable[[Request, Mesh], Iterator[Program]]
 def reconstruct(request: Request, mesh: Mesh) -> Iterator[Program]:
     """begin, fold and finish: one avatar per device, one frame of each per call."""
     sizes = request.sizes
-    steps, weights = avatar.make_steps(sizes), networks.shapes(sizes)
+    steps, weights = avatar.make_steps(sizes), _weights(sizes)
     spread = _Spread(mesh)
     frame = lambda batch: [abstract.frame(sizes, (batch,))]
     kept = lambda batch: abstract.memory(steps, weights, sizes, batch)
@@ -57,7 +58,7 @@ def reconstruct(request: Request, mesh: Mesh) -> Iterator[Program]:
 def animate(request: Request, mesh: Mesh) -> Iterator[Program]:
     """draw: one image per device and call."""
     sizes = request.sizes
-    steps, weights = avatar.make_steps(sizes), networks.shapes(sizes)
+    steps, weights = avatar.make_steps(sizes), _weights(sizes)
     made = lambda batch: abstract.avatar(
         steps, weights, sizes, abstract.memory(steps, weights, sizes, batch)
     )
@@ -80,7 +81,7 @@ def train(request: Request, mesh: Mesh) -> Iterator[Program]:
         training.rate, training.total_steps, training.warmup_steps, training.clip
     )
     step = make_train_step(make_loss(training), optimizer, training.average_decay)
-    state = jax.eval_shape(lambda: make_state(_zeros(networks.shapes(request.sizes)), optimizer))
+    state = jax.eval_shape(lambda: make_state(_zeros(_weights(request.sizes)), optimizer))
     example = abstract.example(request.sizes, training.sources, batch, training.targets)
     specs = (P(), Example(P(None, AXIS), P(AXIS)), P())
     shardings = tuple(
@@ -98,6 +99,12 @@ def train(request: Request, mesh: Mesh) -> Iterator[Program]:
     key = jax.eval_shape(jax.random.key, 0)
     does = f"a step on {batch} people"
     yield Program("train", jitted, (state, example, key), does)
+
+
+@functools.cache
+def _weights(sizes: Model) -> Any:
+    """Shapes; every program asks for them, and tracing the initialisers takes seconds."""
+    return networks.shapes(sizes)
 
 
 def _zeros(shapes: Any) -> Any:
@@ -122,7 +129,7 @@ def choose(names: Sequence[str]) -> list[Maker]:
 
 def parameters(sizes: Model) -> int:
     """Numbers that a model has, trained ones and constants."""
-    return sum(x.size for x in jax.tree.leaves(networks.shapes(sizes)))
+    return sum(x.size for x in jax.tree.leaves(_weights(sizes)))
 
 
 class _Spread:

@@ -93,20 +93,23 @@ def check_memory(rows: list[dict[str, Any]], limit: int | None, device: str) -> 
         need = row["memory_bytes"]["peak"]
         if limit is not None and need > limit:
             raise UserError(
-                f"{row['name']} needs {_gib(need)} on each device, and {device} has "
-                f"{_gib(limit)}: take a smaller batch per device or a smaller preset."
+                f"{row['name']} needs {_words(need)} on each device, and {device} has "
+                f"{_words(limit)}: take a smaller batch per device or a smaller preset."
             )
 
 
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.2f} MiB"
+def _words(size: float) -> str:
+    for unit, bits in (("GiB", 30), ("MiB", 20)):
+        if size >= 2**bits:
+            return f"{size / 2**bits:.2f} {unit}"
+    return f"{size / 2**10:.2f} KiB"
 
 
 def words(row: dict[str, Any]) -> str:
     """A program's row of the report in one line."""
     memory, least = row["memory_bytes"], row["roofline"]
-    parts = [f"{_gib(memory[name])} {name}" for name in ("arguments", "outputs", "temporary")]
-    parts += [f"peak {_gib(memory['peak'])}", f"{row['flops'] / 1e9:.1f} GFLOP"]
+    parts = [f"{_words(memory[name])} {name}" for name in ("arguments", "outputs", "temporary")]
+    parts += [f"peak {_words(memory['peak'])}", f"{row['flops'] / 1e9:.1f} GFLOP"]
     parts += [f"{row['bytes'] / 1e9:.2f} GB moved", f"collectives: {_collectives(row)}"]
     if least:
         parts.append(f"at least {1e3 * least['seconds']:.2f} ms ({least['bound_by']})")
@@ -143,7 +146,7 @@ def _line(row: dict[str, Any]) -> str:
     cells = [
         row["name"],
         row["makes"],
-        *(_gib(memory[name]) for name in ("arguments", "outputs", "temporary", "peak")),
+        *(_words(memory[name]) for name in ("arguments", "outputs", "temporary", "peak")),
         f"{row['flops'] / 1e9:.1f}",
         f"{row['bytes'] / 1e9:.2f}",
         _collectives(row),
