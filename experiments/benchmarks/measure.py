@@ -144,11 +144,16 @@ def _commit() -> str:
     return name.stdout.strip() + ("+" if changed else "")
 
 
-def main(title: str, measure: Callable[[argparse.Namespace], Iterable[list[dict]]]) -> None:
+def main(
+    title: str,
+    measure: Callable[[argparse.Namespace], Iterable[list[dict]]],
+    add_options: Callable[[argparse.ArgumentParser], Any] = lambda parser: None,
+) -> None:
     """Runs a benchmark from the command line: prints rows as they come, then writes --out.
 
     Args:
-        measure: yields lists of rows; gets --rounds and --smoke.
+        measure: yields lists of rows; gets --rounds, --smoke and what add_options adds.
+        add_options: adds options of the benchmark's own.
     """
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--out", type=pathlib.Path, help="result file (JSON)")
@@ -156,6 +161,7 @@ def main(title: str, measure: Callable[[argparse.Namespace], Iterable[list[dict]
     parser.add_argument(
         "--smoke", action="store_true", help="smallest sizes and few calls: does it run?"
     )
+    add_options(parser)
     args = parser.parse_args()
     if args.smoke:
         args.rounds = min(args.rounds, 2)
