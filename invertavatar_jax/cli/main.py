@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from invertavatar_jax.cli import devices
+from invertavatar_jax.cli import cache_folder, devices
 from invertavatar_jax.cli.console import Console, table
 from invertavatar_jax.errors import UserError
 
@@ -21,6 +21,7 @@ VERBS = {
     "evaluate-clip": "how well an avatar of the first frames predicts the later ones",
     "train": "train the networks",
     "convert": "a released checkpoint -> weights for this program; nothing in it is run",
+    "export": "the program's steps as files that JAX alone runs, on a CPU, a GPU or a TPU",
     "compile": "what the program costs on an accelerator, by its compiler and without it",
     "info": "versions, devices, presets and their parameter counts",
 }
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     _quieten()
     devices.choose(args.device)
+    if (note := cache_folder.choose()) is not None:
+        print(f"avatar {args.verb}: {note}", file=sys.stderr)
     try:
         result = _module(args.verb).run(args, Console())
     except UserError as error:

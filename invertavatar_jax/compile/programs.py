@@ -44,7 +44,7 @@ def reconstruct(request: Request, mesh: Mesh) -> Iterator[Program]:
     """begin, fold and finish: one avatar per device, one frame of each per call."""
     sizes = request.sizes
     steps, weights = avatar.make_steps(sizes), _weights(sizes)
-    spread = _Spread(mesh)
+    spread = functools.partial(_spread, mesh)
     frame = lambda batch: [abstract.frame(sizes, (batch,))]
     kept = lambda batch: abstract.memory(steps, weights, sizes, batch)
     begin = lambda weights, chunk: steps.begin(weights, chunk, None)
@@ -64,7 +64,7 @@ def animate(request: Request, mesh: Mesh) -> Iterator[Program]:
     )
     drive = lambda batch: abstract.drive(sizes, (batch,))
     draw = lambda weights, avatar, drive: steps.draw(weights, avatar, drive, None)
-    yield _Spread(mesh)("draw", draw, weights, (made, drive), "one image each")
+    yield _spread(mesh, "draw", draw, weights, (made, drive), "one image each")
 
 
 def train(request: Request, mesh: Mesh) -> Iterator[Program]:
@@ -132,49 +132,41 @@ def parameters(sizes: Model) -> int:
     return sum(x.size for x in jax.tree.leaves(_weights(sizes)))
 
 
-class _Spread:
-    """Gives every device of a mesh its own avatars; all have the weights."""
+def _spread(
+    mesh: Mesh,
+    name: str,
+    step: Callable[..., Any],
+    weights: Any,
+    made: tuple[Callable[[int], Any], ...],
+    does: str,
+    used_up: tuple[int, ...] = (),
+) -> Program:
+    """Gives every device of a mesh its own avatars; all have the weights.
 
-    def __init__(self, mesh: Mesh):
-        self.mesh = mesh
-
-    def __call__(
-        self,
-        name: str,
-        step: Callable[..., Any],
-        weights: Any,
-        made: tuple[Callable[[int], Any], ...],
-        does: str,
-        used_up: tuple[int, ...] = (),
-    ) -> Program:
-        """The program of a step.
-
-        Args:
-            step: weights, inputs -> output, for any batch.
-            made: batch -> shapes of an input.
-            used_up: numbers of the arguments that the call donates.
-        """
-        count = self.mesh.size
-        pair = (1, max(count, 2))  # two sizes of a batch
-        specs = [_batch_axes(*map(one, pair)) for one in made]
-        outputs = [jax.eval_shape(step, weights, *(one(n) for one in made)) for n in pair]
-        everywhere = jax.tree.map(lambda _: P(), weights)
-        # Shard by shard and not by the compiler's choice: sampling joins the planes of a batch
-        # to one table, of which a device would else have to fetch the others' rows.
-        local = jax.shard_map(
-            step,
-            mesh=self.mesh,
-            in_specs=(everywhere, *specs),
-            out_specs=_batch_axes(*outputs),
-            check_vma=False,
-        )
-        place = lambda x, spec: jax.ShapeDtypeStruct(
-            x.shape, x.dtype, sharding=NamedSharding(self.mesh, spec)
-        )
-        arguments = jax.tree.map(
-            place, (weights, *(one(count) for one in made)), (everywhere, *specs)
-        )
-        return Program(name, jax.jit(local, donate_argnums=used_up), arguments, does)
+    Args:
+        step: weights, inputs -> output, for any batch.
+        made: batch -> shapes of an input.
+        used_up: numbers of the arguments that the call donates.
+    """
+    pair = (1, max(mesh.size, 2))  # two sizes of a batch
+    specs = [_batch_axes(*map(one, pair)) for one in made]
+    outputs = [jax.eval_shape(step, weights, *(one(n) for one in made)) for n in pair]
+    everywhere = jax.tree.map(lambda _: P(), weights)
+    # Shard by shard and not by the compiler's choice: sampling joins the planes of a batch
+    # to one table, of which a device would else have to fetch the others' rows.
+    local = jax.shard_map(
+        step,
+        mesh=mesh,
+        in_specs=(everywhere, *specs),
+        out_specs=_batch_axes(*outputs),
+        check_vma=False,
+    )
+    place = lambda x, spec: jax.ShapeDtypeStruct(
+        x.shape, x.dtype, sharding=NamedSharding(mesh, spec)
+    )
+    inputs = (weights, *(one(mesh.size) for one in made))
+    arguments = jax.tree.map(place, inputs, (everywhere, *specs))
+    return Program(name, jax.jit(local, donate_argnums=used_up), arguments, does)
 
 
 def _batch_axes(small: Any, large: Any) -> Any:

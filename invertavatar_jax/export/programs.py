@@ -21,18 +21,25 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 SUFFIX = ".jaxexport"
 
 
-def export_steps(sizes: Model, platforms: Sequence[str] = PLATFORMS) -> dict[str, export.Exported]:
-    """The steps by name, each lowered for all the platforms.
+def names(sizes: Model) -> tuple[str, ...]:
+    """The steps that a model has."""
+    return ("begin", "finish", "draw") if sizes.one_shot else ("begin", "fold", "finish", "draw")
+
+
+def export_steps(
+    sizes: Model,
+    platforms: Sequence[str] = PLATFORMS,
+    which: Sequence[str] | None = None,
+) -> dict[str, export.Exported]:
+    """The steps by name, all or those named, each lowered for all the platforms.
 
     begin: weights, first frame -> memory. fold: weights, memory, t more frames -> memory; t is
     free; a one-shot model has none. finish: weights, memory -> maps of the avatar. draw:
     weights, avatar, b drives -> b images in about [-1, 1]; b is free. Frames, memory and avatar
     have the batch axis 1.
     """
-    return {
-        name: _export(step, arguments, platforms)
-        for name, (step, arguments) in _steps(sizes).items()
-    }
+    steps = _steps(sizes)
+    return {name: _export(*steps[name], platforms) for name in which or steps}
 
 
 def flatten(tree: Any) -> dict[str, Any]:
@@ -85,15 +92,13 @@ def _steps(sizes: Model) -> dict[str, tuple[Callable[..., Any], tuple]]:
         one = lambda drive: steps.draw(weights, made, jax.tree.map(lambda x: x[None], drive), None)
         return {"image": jax.vmap(lambda drive: one(drive)[0])(drives)}
 
-    found = {
+    every = {
         "begin": (begin, (weights, abstract.frame(sizes, (1,)))),
         "fold": (fold, (weights, memory, abstract.frame(sizes, (t, 1)))),
         "finish": (steps.finish, (weights, memory)),
         "draw": (draw, (weights, made, abstract.drive(sizes, (b,)))),
     }
-    if sizes.one_shot:
-        del found["fold"]
-    return found
+    return {name: every[name] for name in names(sizes)}
 
 
 def _export(step: Callable[..., Any], arguments: tuple, platforms: Sequence[str]):
