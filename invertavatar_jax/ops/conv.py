@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from invertavatar_jax.ops import row_blocks
+
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _CACHED_PIXELS = 4096
 
@@ -19,11 +21,18 @@ def conv2d(
 
     Deviation: a gradient of our own. XLA:CPU computes autodiff's gradient of the weight 30
     to 100 times slower inside `lax.scan` than outside, unless the operands are transposed
-    beforehand.
+    beforehand. In bfloat16 sums are in float32, and the result is rounded.
     """
-    return lax.conv_general_dilated(
-        x, weight, (stride, stride), ((padding, padding),) * 2, dimension_numbers=_DIMENSIONS
+    plain = functools.partial(
+        lax.conv_general_dilated,
+        window_strides=(stride, stride),
+        padding=((padding, padding),) * 2,
+        dimension_numbers=_DIMENSIONS,
     )
+    if not row_blocks.pays(x):
+        return plain(x, weight)
+    blocks = functools.partial(row_blocks.correlate, stride=stride, padding=padding)
+    return lax.platform_dependent(x, weight, cpu=blocks, default=plain)
 
 
 def _forward_rule(x, weight, stride, padding):

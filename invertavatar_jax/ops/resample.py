@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from invertavatar_jax.ops import upfirdn
+from invertavatar_jax.ops import row_blocks, upfirdn
 from invertavatar_jax.ops.conv import conv2d
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+_LARGE = 128 * 128  # pixels from which row blocks are faster on a CPU in float32
 
 
 @jax.custom_vjp
@@ -54,6 +55,30 @@ def _backward_rule(saved, grad):
 spread2d.defvjp(_forward_rule, _backward_rule)
 
 
+def _spread_and_filter(x, weight):
+    spread = spread2d(x, weight)
+    return upfirdn.upfirdn2d(spread, upfirdn.BINOMIAL, padding=(1, 1, 1, 1), gain=4.0)
+
+
+@jax.custom_vjp
+def _double(x, weight):
+    """The form of the platform and the size; gradients are those of _spread_and_filter."""
+    if row_blocks.pays(x) or x.shape[1] * x.shape[2] >= _LARGE:
+        return lax.platform_dependent(x, weight, cpu=row_blocks.double, default=_spread_and_filter)
+    return _spread_and_filter(x, weight)
+
+
+def _double_forward(x, weight):
+    return _double(x, weight), (x, weight)
+
+
+def _double_backward(saved, grad):
+    return jax.vjp(_spread_and_filter, *saved)[1](grad)
+
+
+_double.defvjp(_double_forward, _double_backward)
+
+
 def conv2d_up(
     x: Float[Array, "b h w i"], weight: Float[Array, "k k i o"]
 ) -> Float[Array, "b 2*h 2*w o"]:
@@ -64,8 +89,7 @@ def conv2d_up(
     """
     if weight.shape[0] == 1:
         return upfirdn.upsample2d(conv2d(x, weight, 1, 0))
-    spread = spread2d(x, weight)
-    return upfirdn.upfirdn2d(spread, upfirdn.BINOMIAL, padding=(1, 1, 1, 1), gain=4.0)
+    return _double(x, weight)
 
 
 def conv2d_down(
