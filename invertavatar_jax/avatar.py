@@ -6,6 +6,8 @@ avatar = model.reconstruct(track)
 image = model.render(avatar, expression, camera)
 """
 
+import copy
+import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -15,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from invertavatar_jax import frames, generator, inversion, networks
+from invertavatar_jax import frames, generator, inversion, networks, settings
 from invertavatar_jax import weights as weights_files
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.fit import morphable
@@ -24,6 +26,10 @@ from invertavatar_jax.inversion import Memory
 from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.settings import Model as Sizes
 from invertavatar_jax.types import Camera, Drive, FaceFit, Frame
+
+# How networks compute, and what that means for products of float32 matrices: accelerators
+# shorten their operands unless they are told not to, which a CPU never does.
+PRECISIONS = {"float32": "highest", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}
 
 ONE_SHOT = "This one-shot model makes an avatar of exactly one frame"
 
@@ -87,16 +93,18 @@ class Steps(NamedTuple):
     begin: Callable[..., Memory]  # weights, chunk, key
     fold: Callable[..., Memory]  # weights, memory (used up), chunk, key
     finish: Callable[..., Features]  # weights, memory
-    draw: Callable[..., Float[Array, "b h w 3"]]  # weights, avatar, drive, key
+    draw: Callable[..., Float[Array, "b h w 3"]]  # weights, avatar, drives, key
 
 
-def make_steps(sizes: Sizes, *, released: bool = False) -> Steps:
+def make_steps(sizes: Sizes, *, released: bool = False, compute: str = "float32") -> Steps:
     """Steps that compile when first used.
 
     Args:
+        compute: one of PRECISIONS.
         released: batch normalisation and ray limits of the released evaluation.
     """
-    nets = networks.build(sizes, batch_statistics=released)
+    narrow = "bfloat16" if compute == "bfloat16" else "float32"
+    nets = networks.build(sizes, batch_statistics=released, compute=narrow)
 
     def begin(weights, chunk: list[Frame], key) -> Memory:
         return fold(weights, inversion.start(nets, weights, sizes, chunk[0]), chunk, key)
@@ -106,26 +114,46 @@ def make_steps(sizes: Sizes, *, released: bool = False) -> Steps:
         limits = inversion.chunk_limits(sizes, frames) if released else None
         return inversion.fold_chunk(nets, weights, sizes, memory, frames, limits=limits, key=key)
 
-    def draw(weights, avatar: Avatar, drive, key) -> Float[Array, "b h w 3"]:
-        return generator.render(
+    def draw(weights, avatar: Avatar, drives: Drive, key) -> Float[Array, "b h w 3"]:
+        count = drives.camera.intrinsics.shape[0]
+        many = lambda x: jnp.broadcast_to(x, (count, *x.shape[1:]))
+        # the identity has gone into the drives
+        made = jax.tree.map(many, avatar._replace(identity=None))
+        image = generator.render(
             nets,
             part(weights, "generator"),
             sizes,
-            avatar.w_plus,
-            avatar.maps,
-            drive,
-            colours=avatar.colours,
-            background=avatar.background,
+            made.w_plus,
+            made.maps,
+            drives,
+            colours=made.colours,
+            background=made.background,
             key=key,
             even_fine=True,
         ).image
+        return jnp.clip(image, -1.0, 1.0)
 
+    def finish(weights, memory: Memory) -> Features:
+        return inversion.finish(nets, weights, sizes, memory)
+
+    exact = functools.partial(_with_precision, PRECISIONS[compute])
     return Steps(
-        jax.jit(begin),
-        jax.jit(fold, donate_argnums=1),
-        jax.jit(lambda weights, memory: inversion.finish(nets, weights, sizes, memory)),
-        jax.jit(draw),
+        jax.jit(exact(begin)),
+        jax.jit(exact(fold), donate_argnums=1),
+        jax.jit(exact(finish)),
+        jax.jit(exact(draw)),
     )
+
+
+def _with_precision(precision: str, function: Callable) -> Callable:
+    """The function, traced with that precision of float32 matrix products."""
+
+    @functools.wraps(function)
+    def traced(*args):
+        with jax.default_matmul_precision(precision):
+            return function(*args)
+
+    return traced
 
 
 class Model:
@@ -135,14 +163,37 @@ class Model:
     jittered depths, and random importance samples where frames are compared.
     """
 
-    def __init__(self, sizes: Sizes, weights: Weights, head: morphable.HeadModel | None = None):
-        """Keeps the weights on the default device."""
+    def __init__(
+        self,
+        sizes: Sizes,
+        weights: Weights,
+        head: morphable.HeadModel | None = None,
+        *,
+        compute: str = "float32",
+    ):
+        """Keeps the weights on the default device.
+
+        Args:
+            compute: float32, bfloat16, or tensorfloat32: float32 with products as short as a
+                GPU has them by default. Weights and results are float32 in all.
+        """
         self.sizes = sizes
         self.head = morphable.load_head_model() if head is None else head
         self.weights = jax.device_put(weights)
         self._geometry = frames.geometry(self.head, sizes)
-        self._steps = make_steps(sizes)
-        self._released_steps = make_steps(sizes, released=True)
+        self._compute = compute
+        self._steps = make_steps(sizes, compute=compute)
+        self._released_steps = make_steps(sizes, released=True, compute=compute)
+
+    def preview(self) -> "Model":
+        """The same networks, faster and less exact: fewer rays, and fewer samples on each.
+
+        It shows this model's avatars.
+        """
+        other = copy.copy(self)
+        other.sizes = settings.preview(self.sizes)
+        other._steps = make_steps(other.sizes, compute=self._compute)
+        return other
 
     def observe(
         self,
@@ -237,21 +288,36 @@ class Model:
             gaze_rad: see FaceFit; None looks ahead.
         """
         gaze = np.zeros(4, np.float32) if gaze_rad is None else gaze_rad
-        drive = frames.make_drive(self._geometry, avatar.identity, expression, gaze, camera)
-        return self.draw(avatar, drive, key=key)
+        one = lambda x: np.asarray(x)[None]
+        drive = self.drives(avatar, one(expression), one(gaze), Camera(*map(one, camera)))
+        return self.draw(avatar, drive, key=key)[0]
+
+    def drives(
+        self,
+        avatar: Avatar,
+        expression: Float[Array, "b e"],
+        gaze_rad: Float[Array, "b 4"],
+        camera: Camera,
+    ) -> Drive:
+        """What `draw` reads of the avatar's head with those expressions, seen by those cameras."""
+        identity = np.broadcast_to(avatar.identity, (len(expression), *avatar.identity.shape))
+        return frames.make_drives(self._geometry, identity, expression, gaze_rad, camera)
 
     def draw(
-        self, avatar: Avatar, drive: Drive, *, key: jax.Array | None = None
-    ) -> Float[Array, "h w 3"]:
-        """One image in [-1, 1] of the avatar as a drive with batch axis 1 says."""
-        return jnp.clip(self._steps.draw(self.weights, avatar, drive, key)[0], -1.0, 1.0)
+        self, avatar: Avatar, drives: Drive, *, key: jax.Array | None = None
+    ) -> Float[Array, "b h w 3"]:
+        """Images in [-1, 1] of the avatar as b drives say."""
+        return self._steps.draw(self.weights, avatar, drives, key)
 
 
-def load(path: str | os.PathLike | None = None) -> Model:
+def load(path: str | os.PathLike | None = None, *, compute: str = "float32") -> Model:
     """A model with the weights of a file; None: those of the package.
+
+    Args:
+        compute: as of Model.
 
     Raises:
         UserError: the file is missing, damaged or foreign.
     """
     arrays, sizes, _ = weights_files.load(path)
-    return Model(sizes, arrays)
+    return Model(sizes, arrays, compute=compute)

@@ -126,19 +126,6 @@ def make_frames(
     )
 
 
-def make_drive(
-    geometry: Geometry,
-    identity: Float[Array, " k"],
-    expression: Float[Array, " e"],
-    gaze_rad: Float[Array, " 4"],
-    camera: Camera,
-) -> Drive:
-    """What drives an avatar in one frame, with batch axis 1."""
-    batch = lambda x: jnp.asarray(x, jnp.float32)[None]
-    pose = Camera(*map(batch, camera))
-    return make_drives(geometry, batch(identity), batch(expression), batch(gaze_rad), pose)
-
-
 def make_drives(
     geometry: Geometry,
     identity: Float[Array, "b k"],

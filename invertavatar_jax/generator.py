@@ -141,6 +141,9 @@ def render(
         even_fine=even_fine,
         proposal=settings.proposal,
     )
+    if settings.preview_resolution:
+        neural = (settings.neural_resolution,) * 2
+        out = jax.tree.map(lambda x: resize_antialias(x, neural), out)
     raw = out.features[..., :3]
     upsampler = part(weights, "superresolution")
     if guide is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.fit import camera as cameras
@@ -167,7 +167,12 @@ def around(expressions: int, front: Camera, count: int, frames_per_second: float
 
 def first(moves: Motion, most: int) -> Motion:
     """At most `most` frames from the beginning."""
-    cut = lambda values: values[:most]
+    return pick(moves, np.arange(min(most, len(moves.expression))))
+
+
+def pick(moves: Motion, which: Int[np.ndarray, " n"]) -> Motion:
+    """Some frames, by number."""
+    cut = lambda values: np.asarray(values)[which]
     camera = Camera(*map(cut, moves.camera))
     return Motion(cut(moves.expression), cut(moves.gaze_rad), camera, moves.frames_per_second)
 

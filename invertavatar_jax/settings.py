@@ -55,6 +55,13 @@ class Renderer:
     superresolution_fold: int = 0
     proposal: bool = False  # departure: coarse samples only place the fine ones
     chunk_rays: int = 512  # bounds memory; the result does not depend on it
+    # departure: rays of a smaller image, enlarged for super-resolution; 0 is the neural one
+    preview_resolution: int = _added(0)
+
+    @property
+    def ray_resolution(self) -> int:
+        """Side of the image of rays."""
+        return self.preview_resolution or self.neural_resolution
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,6 +288,21 @@ def preset(name: str) -> Model:
     if name not in PRESETS:
         raise ValueError(f"got preset {name!r}, expected one of {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+LEAST_SAMPLES = 4  # coarse ones that can place fine ones
+
+
+def preview(model: Model) -> Model:
+    """The model with half the samples on each of a quarter of the rays."""
+    exact = model.renderer
+    faster = dataclasses.replace(
+        exact,
+        preview_resolution=exact.neural_resolution // 2,
+        coarse_samples=max(LEAST_SAMPLES, exact.coarse_samples // 2),
+        fine_samples=max(LEAST_SAMPLES, exact.fine_samples // 2),
+    )
+    return dataclasses.replace(model, renderer=faster)
 
 
 def to_dict(model: Model) -> dict:

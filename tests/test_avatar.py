@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from invertavatar_jax import avatar, networks, settings
+from invertavatar_jax import avatar, film, motion, networks, settings
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.types import Camera, FaceFit
 from tests.encode.weights import draw
@@ -136,3 +136,39 @@ def test_a_one_shot_model_refuses_more_frames(one_shot, track):
     stream = one_shot.observe(None, seen[0])
     with pytest.raises(UserError, match="exactly one frame, and has one"):
         one_shot.observe(stream, seen[1])
+
+
+@pytest.fixture(scope="module")
+def moves(track):
+    return motion.from_track(track)
+
+
+def test_a_film_is_the_images_of_its_frames_in_order(model, track, moves, monkeypatch):
+    """Two at once: the last call is padded, and what pads it is not shown."""
+    made = model.reconstruct(track, [0])
+    monkeypatch.setattr(film, "frames_at_once", lambda _: 2)
+    shown = list(film.film(model, made, moves))
+    assert len(shown) == FRAMES
+    for i, image in enumerate(shown):
+        camera = Camera(*(x[i] for x in moves.camera))
+        alone = model.render(made, moves.expression[i], camera, moves.gaze_rad[i])
+        np.testing.assert_allclose(image, alone, atol=1e-5)
+    assert np.abs(shown[0] - shown[1]).max() > 1e-3
+
+
+def test_frames_at_once_fit_into_memory():
+    at_once = lambda name: film.frames_at_once(settings.preset(name))
+    assert (at_once("paper"), at_once("small"), at_once("tiny")) == (1, 2, 8)
+
+
+def test_a_preview_shows_the_models_avatars_nearly_as_it_does(model, track, moves):
+    made = model.reconstruct(track, [0])
+    camera = Camera(*(x[0] for x in moves.camera))
+    exact = model.render(made, moves.expression[0], camera)
+    faster = model.preview()
+    near = faster.render(made, moves.expression[0], camera)
+    assert near.shape == exact.shape
+    assert 0 < np.abs(near - exact).mean() < 0.1
+    assert faster.sizes.renderer.ray_resolution == model.sizes.renderer.neural_resolution // 2
+    again = model.render(made, moves.expression[0], camera)
+    np.testing.assert_array_equal(again, exact)  # the model itself is as it was

@@ -83,11 +83,15 @@ def test_the_rasters_are_those_of_the_deformed_head(made, geometry, head, shot):
     np.testing.assert_allclose(drive.view[0], seen, atol=1e-5)
 
 
+def drive_as(geometry, shot):
+    values = shot.identity, shot.expression, shot.gaze_rad
+    camera = Camera(*(np.asarray(x)[None] for x in shot.camera))
+    return frames.make_drives(geometry, *(x[None] for x in values), camera)
+
+
 def test_a_window_off_the_boxs_grid_is_drawn_by_itself(head, geometry, shot):
     sizes = dataclasses.replace(SIZES, raster_window=(41, 200, 48, 207), raster_resolution=24)
-    drive = frames.make_drive(
-        frames.geometry(head, sizes), shot.identity, shot.expression, shot.gaze_rad, shot.camera
-    )
+    drive = drive_as(frames.geometry(head, sizes), shot)
     vertices, _ = geometry.deform(shot.identity[None], shot.expression[None], shot.gaze_rad[None])
     expected = views.canonical_raster(
         head,
@@ -181,7 +185,7 @@ def test_the_released_model_gets_the_released_maps_alone(head, shot):
 
 def test_a_list_that_is_too_short_is_grown(geometry, shot, made, monkeypatch):
     monkeypatch.setattr(views, "first_capacity", lambda *_: 512)
-    drive = frames.make_drive(geometry, shot.identity, shot.expression, shot.gaze_rad, shot.camera)
+    drive = drive_as(geometry, shot)
     np.testing.assert_array_equal(drive.raster, made[0].drive.raster)
     assert api.first_capacity(1, 10, 8, 8) == api.LEAST_CAPACITY
 

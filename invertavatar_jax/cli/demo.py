@@ -63,7 +63,6 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     report = {
         **written,
         "source": name,
-        "frames": len(shown),
         "source_frames": which,
         **scores,
         "device": device,

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from invertavatar_jax import avatar
 
 
+COMPUTE = ("float32", "tensorfloat32", "bfloat16")
+
+
 class Loaded(NamedTuple):
     """A model, and which weights it has."""
 
@@ -50,6 +53,22 @@ def add_face(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_speed(parser: argparse.ArgumentParser) -> None:
+    """--fast, --compute."""
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="a preview: a quarter of the rays, half the samples; says how near it comes",
+    )
+    parser.add_argument(
+        "--compute",
+        choices=COMPUTE,
+        default=COMPUTE[0],
+        help="numbers that networks compute with (float32); tensorfloat32 and bfloat16 are "
+        "faster and less exact on devices made for them",
+    )
+
+
 def load_model(args: argparse.Namespace, console: Console) -> Loaded:
     """Reads the weights and builds the networks.
 
@@ -64,7 +83,9 @@ def load_model(args: argparse.Namespace, console: Console) -> Loaded:
         arrays, sizes, facts = weights.load(path)
         head = getattr(args, "head", None)
         head = None if head is None else head_models.open_head_model(head)
-        return Loaded(avatar.Model(sizes, arrays, head), path, tensors.sha256(path), facts)
+        compute = getattr(args, "compute", COMPUTE[0])
+        model = avatar.Model(sizes, arrays, head, compute=compute)
+        return Loaded(model, path, tensors.sha256(path), facts)
 
 
 def most_frames(asked: int | None, usual: int, loaded: Loaded) -> int:

@@ -1,13 +1,14 @@
 """What the verbs do with people: track them, reconstruct them, film their avatars."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import UInt8
 
+from invertavatar_jax import film as films
 from invertavatar_jax import motion
 from invertavatar_jax.cli.console import Console
 from invertavatar_jax.cli.options import Loaded
@@ -18,6 +19,8 @@ from invertavatar_jax.types import Camera, FaceFit
 if TYPE_CHECKING:
     from invertavatar_jax.avatar import Avatar
     from invertavatar_jax.fit.track import Report
+
+COMPARED = 3  # frames of a preview that are also rendered exactly
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
@@ -87,32 +90,57 @@ def film(
             f"The avatar's face has {len(avatar.identity)} numbers, and this head model takes "
             f"{known}: give its own with --head, or drive it with data in the released layout."
         )
-    model, count = loaded.model, len(moves.expression)
-    for i in console.each("render", range(count), count):
-        camera = Camera(*(values[i] for values in moves.camera))
-        image = model.render(avatar, moves.expression[i], camera, moves.gaze_rad[i])
-        yield picture.to_uint8(np.asarray(image))
+    images = films.film(loaded.model, avatar, moves)
+    for image in console.each("render", images, len(moves.expression)):
+        yield picture.to_uint8(image)
 
 
 def write_films(
-    path: Path, shown: list[Picture], beside: Sequence[Picture] | None, frames_per_second: float
-) -> dict[str, str]:
+    path: Path, shown: Iterable[Picture], beside: Sequence[Picture] | None, frames_per_second: float
+) -> dict[str, Any]:
     """Writes the avatar's video and, where there is a driver or source, one beside it.
 
     Args:
         path: of the side by side video, or of the only one.
+        shown: written as they come.
         beside: one picture for every frame, or one for all.
     """
     if beside is None:
-        video.write_video(path, shown, frames_per_second)
-        return {"video": str(path)}
+        count = video.write_video(path, shown, frames_per_second)
+        return {"video": str(path), "frames": count}
     alone = path.with_name(f"{path.stem}_alone{path.suffix}")
-    height = shown[0].shape[0]
-    left = [picture.resize(image, height) for image in beside]
-    pairs = (picture.side_by_side([left[i % len(left)], image]) for i, image in enumerate(shown))
-    video.write_video(path, pairs, frames_per_second)
-    video.write_video(alone, shown, frames_per_second)
-    return {"video": str(path), "video_alone": str(alone)}
+    with (
+        video.open_video(path, frames_per_second) as add_pair,
+        video.open_video(alone, frames_per_second) as add_alone,
+    ):
+        count = 0
+        for image in shown:
+            left = picture.resize(beside[count % len(beside)], image.shape[0])
+            add_pair(picture.side_by_side([left, image]))
+            add_alone(image)
+            count += 1
+    return {"video": str(path), "video_alone": str(alone), "frames": count}
+
+
+def use_preview(
+    loaded: Loaded,
+    make: Callable[[Loaded, Sequence[int]], Iterator[Picture]],
+    count: int,
+    console: Console,
+) -> tuple[Loaded, dict[str, float]]:
+    """The model's preview, and how near it comes to the exact images: PSNR of a few frames.
+
+    Args:
+        make: renders frames of a film, by number.
+        count: of the film's frames.
+    """
+    faster = loaded._replace(model=loaded.model.preview())
+    which = np.unique(np.linspace(0, count - 1, COMPARED).round().astype(int)).tolist()
+    with console.step("compare with the exact image"):
+        pairs = zip(make(loaded, which), make(faster, which), strict=True)
+        errors = [np.square(np.subtract(*map(np.float64, pair))).mean() for pair in pairs]
+    psnr = 10 * np.log10(255**2 / max(np.mean(errors), 1e-9))
+    return faster, {"psnr_to_exact": round(float(psnr), 2)}
 
 
 def reconstruct(loaded: Loaded, track: FaceFit, which: Sequence[int], console: Console) -> "Avatar":

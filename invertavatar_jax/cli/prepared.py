@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from invertavatar_jax import film as films
 from invertavatar_jax import frames
 from invertavatar_jax.avatar import Avatar
 from invertavatar_jax.cli.console import Console
@@ -14,6 +15,7 @@ from invertavatar_jax.data import prepared, released
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.export import picture
 from invertavatar_jax.fit import camera, faceverse
+from invertavatar_jax.types import Camera, Drive
 
 FRAMES_PER_SECOND = 25.0  # the layout does not say
 SAME_PERSON = 1e-3  # coefficients of one person differ by less
@@ -86,8 +88,10 @@ def reconstruct(
     return avatar, details, _score(loaded, avatar, seen, masked, console)
 
 
-def film(loaded: Loaded, avatar: Avatar, data: Data, console: Console) -> Iterator[Picture]:
-    """The avatar doing what each frame shows.
+def film(
+    loaded: Loaded, avatar: Avatar, data: Data, console: Console, which: Sequence[int]
+) -> Iterator[Picture]:
+    """The avatar doing what the chosen frames show.
 
     With FaceVerse's head model the driver's expression is drawn on the avatar's own face;
     without it the stored rasters are used as they are.
@@ -95,28 +99,44 @@ def film(loaded: Loaded, avatar: Avatar, data: Data, console: Console) -> Iterat
     Raises:
         UserError: the avatar was not made from data in the released layout.
     """
-    model, person = loaded.model, np.asarray(avatar.identity)
-    if len(person) != faceverse.IDENTITY:
+    known = len(avatar.identity)
+    if known != faceverse.IDENTITY:
         raise UserError(
-            f"The avatar's face is described by {len(person)} numbers; data in the released "
+            f"The avatar's face is described by {known} numbers; data in the released "
             f"layout drives avatars that were made from such data, which have {faceverse.IDENTITY}."
         )
+    numbers = [data.numbers[i] for i in which]
+    drives = ((drive, 1) for drive in _drives(loaded, avatar, data, numbers, console))
+    for image in console.each("render", films.show(loaded.model, avatar, drives), len(numbers)):
+        yield picture.to_uint8(image)
+
+
+def _drives(
+    loaded: Loaded, avatar: Avatar, data: Data, numbers: Sequence[int], console: Console
+) -> Iterator[Drive]:
+    model = loaded.model
     redraw = model.head.expression_names == faceverse.EXPRESSION_NAMES
-    for i, number in console.each("render", enumerate(data.numbers), len(data.numbers)):
+    for i, number in enumerate(numbers):
         record = data.stored.driving(number)
-        fitted = faceverse.split(record.coefficients)
-        if i == 0 and not redraw and np.abs(fitted.identity - person).max() > SAME_PERSON:
+        if redraw:
+            yield _redrawn(loaded, avatar, record)
+            continue
+        other = faceverse.split(record.coefficients).identity - np.asarray(avatar.identity)
+        if i == 0 and np.abs(other).max() > SAME_PERSON:
             console.say(
                 "note: the driver is another person than the avatar's, and the stored rasters "
                 "carry the shape of the driver's face; --head faceverse_v3_1.npy redraws them"
             )
-        if redraw:
-            moved = faceverse.limit_driving(fitted.expression)
-            seen = camera.from_vector(record.camera)
-            image = model.render(avatar, moved, seen, faceverse.gaze(model.head, fitted.eyes))
-        else:
-            image = model.draw(avatar, prepared.drive(record, model.sizes))
-        yield picture.to_uint8(np.asarray(image))
+        yield prepared.drive(record, model.sizes)
+
+
+def _redrawn(loaded: Loaded, avatar: Avatar, record: released.Record) -> Drive:
+    """The record's expression on the avatar's own face."""
+    fitted, head = faceverse.split(record.coefficients), loaded.model.head
+    one = lambda x: np.asarray(x)[None]
+    moved, gaze = faceverse.limit_driving(fitted.expression), faceverse.gaze(head, fitted.eyes)
+    seen = Camera(*map(one, camera.from_vector(record.camera)))
+    return loaded.model.drives(avatar, one(moved), one(gaze), seen)
 
 
 def pictures(data: Data) -> list[Picture]:
@@ -151,7 +171,7 @@ def _score(
         for own, has_mask in zip(seen, masked, strict=True):
             truth = np.asarray(own.frame.image[0])
             head = np.asarray(own.frame.matte[0, ..., 0] >= 0.5) & has_mask
-            shown = np.asarray(loaded.model.draw(avatar, own.frame.drive))
+            shown = np.asarray(loaded.model.draw(avatar, own.frame.drive)[0])
             row = {"psnr_head": metrics.psnr(shown, truth, head) if head.any() else None}
             row["l1"] = metrics.l1(shown, truth, head) if head.any() else None
             rows.append({name: value for name, value in row.items() if value is not None})
