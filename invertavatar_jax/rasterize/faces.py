@@ -8,6 +8,8 @@ than one of rows.
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 Cull = Literal["none", "clockwise", "counterclockwise"]
@@ -17,7 +19,9 @@ Cull = Literal["none", "clockwise", "counterclockwise"]
 EDGE_SLACK = 1e-6
 EDGE_SLACK_CAP = 1e-4
 LEAST_AREA = 1e-10  # square pixels; thinner triangles have no usable inverse in float32
+MOST_ENTRIES = 2**24  # of a list: float32 counts them exactly
 COUNT_CAP = 2**30  # a needed length that int32 cannot hold is reported as this
+ROW = 64
 
 
 class Corners(NamedTuple):
@@ -90,17 +94,42 @@ def extent(values: tuple[Array, Array, Array], size: int) -> tuple[Array, Array]
 def expand(count: Int[Array, " n"], capacity: int) -> tuple[Array, Array, Int[Array, ""]]:
     """Lists owner i count[i] times, for all i in turn.
 
+    Args:
+        capacity: at most MOST_ENTRIES.
+
     Returns:
         owner and rank within the owner of each of `capacity` entries, and the length needed.
+
+    Raises:
+        ValueError: the capacity is too large.
     """
-    end = jnp.cumsum(count)
+    if capacity > MOST_ENTRIES:
+        raise ValueError(f"got a list of {capacity} entries, expected at most {MOST_ENTRIES}")
+    total = count.astype(jnp.float32).sum()  # cannot wrap around, as integers can
+    end = _running_sum(count)
     start = end - count
     # owners without entries share a start, so marks add up
     marks = jnp.zeros((capacity,), jnp.int32).at[start].add(1, mode="drop")
-    owner = jnp.clip(jnp.cumsum(marks) - 1, 0, count.shape[0] - 1)
+    owner = jnp.clip(_running_sum(marks) - 1, 0, count.shape[0] - 1)
     rank = jnp.arange(capacity, dtype=jnp.int32) - pick(start, owner)
-    total = count.astype(jnp.float32).sum()  # cannot wrap around, as `end` can
-    return owner, rank, jnp.where(total < COUNT_CAP, end[-1], COUNT_CAP)
+    exact = total < MOST_ENTRIES
+    return owner, rank, jnp.where(exact, end[-1], jnp.clip(total, 0, COUNT_CAP).astype(jnp.int32))
+
+
+def _running_sum(count: Int[Array, " n"]) -> Int[Array, " n"]:
+    """cumsum, exact while sums stay below MOST_ENTRIES; within rows of a matrix by a product.
+
+    XLA's own compiles for half a minute on a TPU.
+    """
+    length = count.shape[0]
+    if length <= ROW:
+        return jnp.cumsum(count)
+    rows = jnp.pad(count, (0, -length % ROW)).reshape(-1, ROW)
+    ones = np.triu(np.ones((ROW, ROW), np.float32))
+    sums = lax.dot(rows.astype(jnp.float32), ones, precision=lax.Precision.HIGHEST)
+    sums = sums.astype(jnp.int32)
+    before = _running_sum(sums[:, -1]) - sums[:, -1]
+    return (sums + before[:, None]).ravel()[:length]
 
 
 def plane(corners: Corners) -> Plane:

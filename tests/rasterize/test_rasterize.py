@@ -7,10 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invertavatar_jax.rasterize import api, reference
+from invertavatar_jax.rasterize import api, pallas, reference
 
 find_ids = jax.jit(reference.triangle_ids, static_argnums=(2, 3), static_argnames="capacity")
-KEYS = ("u64", "2xu32")
+BACKENDS = {
+    "u64": {"keys": "u64"},
+    "2xu32": {"keys": "2xu32"},
+    "pallas": {"backend": "pallas_interpret"},
+}
+each_backend = pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
 HEIGHT, WIDTH = 24, 40
 
 
@@ -44,13 +49,13 @@ def soup(seed, count=120, z_low=-3.0, z_high=5.0):
     return corners.reshape(-1, 3).astype(np.float32), np.arange(3 * count).reshape(count, 3)
 
 
-@pytest.mark.parametrize("keys", KEYS)
+@each_backend
 @pytest.mark.parametrize("cull", ["none", "clockwise", "counterclockwise"])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_ids_and_depths_are_the_float64_loops(keys, cull, seed):
+def test_ids_and_depths_are_the_float64_loops(backend, cull, seed):
     vertices, triangles = soup(seed)
     ids, depth, margin = loop(vertices, triangles, HEIGHT, WIDTH, cull)
-    got = api.rasterize(vertices, triangles, HEIGHT, WIDTH, cull=cull, keys=keys)
+    got = api.rasterize(vertices, triangles, HEIGHT, WIDTH, cull=cull, **backend)
     clear = margin > 1e-4
     assert clear.mean() > 0.9 and (ids >= 0).mean() > 0.2
     np.testing.assert_array_equal(np.asarray(got.triangle)[clear], ids[clear])
@@ -59,8 +64,8 @@ def test_ids_and_depths_are_the_float64_loops(keys, cull, seed):
     assert np.all(np.asarray(got.depth)[np.asarray(got.triangle) < 0] == 0)
 
 
-@pytest.mark.parametrize("keys", KEYS)
-def test_the_nearest_wins_whatever_the_sign_of_z(keys):
+@each_backend
+def test_the_nearest_wins_whatever_the_sign_of_z(backend):
     corners = np.float32([[-99, -99], [999, -99], [-99, 999]])
     layers = np.float32([2.0, -1.0, 1e-30, -1e-30, -2.5, 0.0, 3e30, -0.0])
     count = len(layers)
@@ -69,15 +74,15 @@ def test_the_nearest_wins_whatever_the_sign_of_z(keys):
     for kept in range(2, count + 1):
         z = np.where(np.arange(count) < kept, layers, np.float32(1e38))
         vertices = np.concatenate([flat, np.broadcast_to(z[:, None, None], (count, 3, 1))], -1)
-        got = api.rasterize(vertices.reshape(-1, 3), triangles, 4, 4, keys=keys)
+        got = api.rasterize(vertices.reshape(-1, 3), triangles, 4, 4, **backend)
         assert np.all(np.asarray(got.triangle) == np.argmin(z))
 
 
-@pytest.mark.parametrize("keys", KEYS)
-def test_the_lowest_number_wins_a_tie(keys):
+@each_backend
+def test_the_lowest_number_wins_a_tie(backend):
     vertices = np.float32([[0, 0, 1], [8, 0, 1], [0, 8, 1], [8, 8, 1]])
     triangles = np.array([[1, 3, 2], [0, 1, 2], [0, 1, 2], [2, 0, 1], [1, 3, 2]])
-    got = np.asarray(api.rasterize(vertices, triangles, 8, 8, keys=keys).triangle)
+    got = np.asarray(api.rasterize(vertices, triangles, 8, 8, **backend).triangle)
     # pixel centres on the shared diagonal belong to both halves: triangle 0 has the lower number
     expected = np.where(np.add.outer(np.arange(8), np.arange(8)) < 7, 1, 0)
     np.testing.assert_array_equal(got, expected)
@@ -201,16 +206,16 @@ def test_a_need_beyond_int32_is_reported():
         api.rasterize(corners, triangles, 1024, 1024)
 
 
-@pytest.mark.parametrize("keys", KEYS)
-def test_bad_corners_and_empty_meshes_draw_nothing(keys):
+@each_backend
+def test_bad_corners_and_empty_meshes_draw_nothing(backend):
     whole = np.float32([[0, 0, 1], [8, 0, 1], [0, 8, 1]])
     for value in (np.nan, np.inf, -np.inf):
         for axis in range(3):
             broken = whole.copy()
             broken[1, axis] = value
-            got = api.rasterize(broken, np.array([[0, 1, 2]]), 8, 8, keys=keys)
+            got = api.rasterize(broken, np.array([[0, 1, 2]]), 8, 8, **backend)
             assert np.all(np.asarray(got.triangle) == -1)
-    got = api.rasterize(whole, np.zeros((0, 3), np.int32), 8, 8, keys=keys)
+    got = api.rasterize(whole, np.zeros((0, 3), np.int32), 8, 8, **backend)
     assert np.all(np.asarray(got.triangle) == -1)
     line = np.float32([[0, 0, 1], [4, 4, 1], [8, 8, 1]])
     assert np.all(np.asarray(api.rasterize(line, np.array([[0, 1, 2]]), 8, 8).triangle) == -1)
@@ -311,3 +316,48 @@ def test_gradients_are_finite_for_degenerate_triangles(perspective):
     gradient = jax.grad(loss)(jnp.asarray(vertices))
     assert np.all(np.isfinite(gradient))
     assert np.abs(gradient).max() > 0
+
+
+@pytest.mark.parametrize("perspective", [False, True])
+def test_the_kernel_draws_what_the_list_draws(perspective):
+    """Bit for bit: ties, slivers, views, a size that is no multiple of the tile."""
+    soups = [soup(seed, count=450, z_low=0.5) for seed in range(2)]
+    views = np.stack([vertices for vertices, _ in soups])
+    closed, closed_triangles = grid(0, 22, 40, integer=True)
+    views[:, : len(closed)] = closed
+    views[0, : len(closed), 2] = 1  # ties everywhere in the first view
+    triangles = np.concatenate([closed_triangles, soups[0][1][len(closed) // 3 + 1 :]])
+    options = {"cull": "none", "perspective": perspective}
+    drawn = [
+        np.asarray(api.rasterize(views, triangles, HEIGHT, WIDTH, backend=name, **options).triangle)
+        for name in ("xla", "pallas_interpret")
+    ]
+    assert (drawn[0] >= 0).all() and len(np.unique(drawn[0])) > 150
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+
+
+def test_the_kernel_asks_for_more_and_maps_over_a_further_axis():
+    triangles = soup(0)[1]
+    views = jnp.stack([jnp.asarray(soup(seed)[0]) for seed in range(2)])[:, None]
+    draw = lambda capacity: (
+        lambda view: pallas.triangle_ids(
+            view, triangles, HEIGHT, WIDTH, capacity=capacity, interpret=True
+        )
+    )
+    ids, needed = jax.jit(jax.vmap(draw(2048)))(views)
+    assert int(jax.jit(draw(64))(views[0])[1]) == int(needed[0]) > 64
+    expected = api.rasterize(views, triangles, HEIGHT, WIDTH).triangle
+    np.testing.assert_array_equal(ids, expected)
+
+
+def test_an_unknown_backend_and_a_list_beyond_float32_raise():
+    with pytest.raises(ValueError, match="backend is 'cuda'"):
+        api.rasterize(np.zeros((3, 3), np.float32), np.array([[0, 1, 2]]), 8, 8, backend="cuda")
+    with pytest.raises(ValueError, match="expected at most 16777216"):
+        find_ids(jnp.zeros((1, 3, 3)), np.array([[0, 1, 2]]), 8, 8, capacity=2**25)
+
+
+def test_lists_are_a_few_lengths_and_at_most_an_eighth_too_long():
+    lengths = {api.fit_capacity(needed) for needed in range(1, 2**14)}
+    assert len(lengths) < 15 * api.STEPS
+    assert all(n <= api.fit_capacity(n) <= n + n // api.STEPS + 1 for n in range(1, 2**14))
