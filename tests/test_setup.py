@@ -30,7 +30,7 @@ def checkout(tmp_path):
     folder, tools = tmp_path / "check out", tmp_path / "bin"
     folder.mkdir()
     tools.mkdir()
-    for name in ("avatar", "requirements.txt", "requirements-dev.txt"):
+    for name in ("avatar", *(path.name for path in ROOT.glob("requirements*.txt"))):
         shutil.copy(ROOT / name, folder / name)
     for name in TOOLS:
         (tools / name).symlink_to(str(shutil.which(name)))
@@ -79,6 +79,13 @@ def test_a_development_install_serves_the_program_too(checkout):
     assert run(checkout, "setup", "requirements-dev.txt").returncode == 0
     run(checkout, "info")
     assert installs(checkout) == 1
+
+
+def test_compilers_of_accelerators_are_kept_apart(checkout):
+    first = run(checkout, "compile")
+    assert first.returncode == 0 and "in .venv-compile" in first.stderr
+    assert run(checkout, "compile").stderr == "" and installs(checkout) == 1
+    assert not (checkout / ".venv").exists()
 
 
 def test_a_failed_installation_is_tried_again(checkout):

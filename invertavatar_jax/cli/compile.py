@@ -19,7 +19,7 @@ COMPILERS = {"cpu": "jaxlib", "cuda": "jax-cuda13-plugin", "tpu": "libtpu"}  # p
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--config, --target, --programs, --memory-gib and --out."""
+    """--config, --target, --programs, --quick, --memory-gib and --out."""
     parser.add_argument(
         "--config",
         metavar="PRESET|FILE[:VARIANT]",
@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of reconstruct, animate and train; train needs a FILE (reconstruct,animate)",
     )
     parser.add_argument(
+        "--quick", action="store_true", help="optimise less: sooner, and more memory and bytes"
+    )
+    parser.add_argument(
         "--memory-gib", type=float, help="fail beyond this per device (what the device has)"
     )
     parser.add_argument(
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Compiles, writes REPORT.json and REPORT.md, and returns the report."""
     out = options.output_path(args.out, ".json", "--out")
     target = targets.find(args.target)
-    targets.prepare(target)
+    targets.prepare(target, quick=args.quick)
     import jax
 
     from invertavatar_jax.compile import mesh, programs, report
@@ -112,6 +115,8 @@ def _command(args: argparse.Namespace) -> str:
     """The command line, without what has its usual value."""
     words = ["./avatar", "compile", "--config", args.config, "--target", args.target]
     words += ["--programs", args.programs, "--out", args.out]
+    if args.quick:
+        words.append("--quick")
     if args.memory_gib is not None:
         words += ["--memory-gib", str(args.memory_gib)]
     return shlex.join(words)

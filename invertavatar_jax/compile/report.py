@@ -21,7 +21,7 @@ def measure(program: Program, target: Target) -> dict[str, Any]:
     """
     begin = time.perf_counter()
     lowered = program.jitted.lower(*program.arguments)
-    traced = time.perf_counter()
+    traced, busy = time.perf_counter(), time.process_time()
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
@@ -29,7 +29,11 @@ def measure(program: Program, target: Target) -> dict[str, Any]:
             raise
         first = str(error).splitlines()[0]
         raise UserError(f"{program.name} does not fit into {target.device}: {first}") from error
-    seconds = {"trace": traced - begin, "compile": time.perf_counter() - traced}
+    seconds = {
+        "trace": traced - begin,
+        "compile": time.perf_counter() - traced,
+        "compile_cpu": time.process_time() - busy,
+    }
     spent = cost.count(hlo.parse(compiled.as_text()))
     analysis = compiled.cost_analysis() or {}
     return {
