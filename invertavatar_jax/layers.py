@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from invertavatar_jax.ops import conv
@@ -131,13 +132,15 @@ class BatchNorm(nn.Module):
         channels = x.shape[-1:]
         weight = self.param("weight", nn.initializers.ones, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
+        wide = jnp.promote_types(x.dtype, jnp.float32)
         mean = self.variable("buffers", "running_mean", jnp.zeros, channels).value
         var = self.variable("buffers", "running_var", jnp.ones, channels).value
         if self.batch_statistics:
             axes = tuple(range(x.ndim - 1))
-            mean, var = x.mean(axes), x.var(axes)
+            mean, var = (moment(x.astype(wide), axes) for moment in (jnp.mean, jnp.var))
         scale = weight * jax.lax.rsqrt(var + self.epsilon)
-        return x * scale.astype(x.dtype) + (bias - mean * scale).astype(x.dtype)
+        shift = bias - mean * scale
+        return (x.astype(wide) * scale.astype(wide) + shift.astype(wide)).astype(x.dtype)
 
 
 class PReLU(nn.Module):
@@ -158,10 +161,11 @@ class SqueezeExcite(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         channels = x.shape[-1]
-        mean = x.mean((1, 2), keepdims=True)
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        mean = x.astype(wide).mean((1, 2), keepdims=True)
         hidden = Conv(max(channels // REDUCTION, 1), 1, bias=False, name="fc1")(mean)
         gate = Conv(channels, 1, bias=False, name="fc2")(jax.nn.relu(hidden))
-        return x * jax.nn.sigmoid(gate)
+        return (x.astype(wide) * jax.nn.sigmoid(gate)).astype(x.dtype)
 
 
 class BottleneckIRSE(nn.Module):
@@ -233,7 +237,7 @@ class SynthesisLayer(nn.Module):
         if noise.mode != "none":
             pattern = self._pattern(noise, stored.value, y.shape[0])
             y = y + (pattern * strength).astype(y.dtype)
-        return bias_act(y, bias, "lrelu", clamp=self.clamp)
+        return bias_act(y, bias, "lrelu", clamp=self.clamp).astype(x.dtype)
 
     def _pattern(self, noise: Noise, stored, batch: int) -> Float[Array, "n h w 1"]:
         if noise.mode == "const":
@@ -244,7 +248,7 @@ class SynthesisLayer(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """A modulated 1 x 1 convolution without demodulation. SPEC section 4."""
+    """A modulated 1 x 1 convolution without demodulation; float32. SPEC section 4."""
 
     features: int
     clamp: float | None = None
@@ -276,6 +280,7 @@ class SynthesisBlock(nn.Module):
     image_channels: int
     up: int = 2
     clamp: float | None = None
+    compute: DTypeLike = jnp.float32  # of the trained constant; features after it follow
 
     @nn.compact
     def __call__(
@@ -304,7 +309,7 @@ class SynthesisBlock(nn.Module):
         if modulation is not None:
             x = channel_split_sft(x, modulation)
         x = layer(1, "conv1")(x, w[:, -2], noise.of("conv1"))
-        y = ToRGB(self.image_channels, self.clamp, name="torgb")(x, w[:, -1]).astype(jnp.float32)
+        y = ToRGB(self.image_channels, self.clamp, name="torgb")(x, w[:, -1])
         if image is None:
             return BlockOutput(x, y)
         return BlockOutput(x, y + (upsample2d(image) if self.up == 2 else image))
@@ -312,4 +317,4 @@ class SynthesisBlock(nn.Module):
     def _start(self, w: Float[Array, "b n d"]) -> Float[Array, "b r r c"]:
         shape = (self.resolution, self.resolution, self.features)
         const = self.param("const", nn.initializers.normal(1.0), shape)
-        return jnp.broadcast_to(const.astype(w.dtype)[None], (w.shape[0], *shape))
+        return jnp.broadcast_to(const.astype(self.compute)[None], (w.shape[0], *shape))

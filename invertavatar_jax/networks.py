@@ -22,6 +22,8 @@ from invertavatar_jax.render.decoder import OSGDecoder
 from invertavatar_jax.render.upsample import SuperResolution
 from invertavatar_jax.settings import Model
 
+COMPUTE = ("float32", "bfloat16")
+
 
 class Networks(NamedTuple):
     """One entry per network; see the module's docstring for where its weights are."""
@@ -37,22 +39,33 @@ class Networks(NamedTuple):
     triplane_unet: Pure
 
 
-def build(model: Model, *, batch_statistics: bool = False) -> Networks:
+def build(model: Model, *, batch_statistics: bool = False, compute: str = "float32") -> Networks:
     """The networks of a model.
 
     Args:
         batch_statistics: the released evaluation's mode of batch normalisation in E_latent
             and the recurrent decoders (SPEC section 9.6).
+        compute: "float32", or "bfloat16" for features and products of convolutions in all
+            networks but the renderer's decoder, the mapping and the folded super-resolution.
+            Weights, inputs and results are float32 either way.
+
+    Raises:
+        ValueError: compute is neither.
     """
-    planes = 3 * model.plane_channels
+    if compute not in COMPUTE:
+        raise ValueError(f"compute: got {compute!r}, expected one of {', '.join(COMPUTE)}")
+    planes, options = (
+        3 * model.plane_channels,
+        dict(batch_statistics=batch_statistics, compute=compute),
+    )
     aggregator = None if model.one_shot else ConvGRU
-    synthesis = lambda channels: pure(Synthesis(model.backbone, channels))
+    synthesis = lambda channels: pure(Synthesis(model.backbone, channels, compute=compute))
     if model.renderer.superresolution_fold:
         upsampler = colours.FoldedSuperResolution(
             model.renderer.superresolution_channels, model.renderer.superresolution_fold
         )
     else:
-        upsampler = SuperResolution(model.renderer)
+        upsampler = SuperResolution(model.renderer, compute)
     return Networks(
         mapping=pure(Mapping(model.w_dim, model.backbone.w_count, model.mapping_layers)),
         texture=synthesis(model.plane_channels),
@@ -60,9 +73,9 @@ def build(model: Model, *, batch_statistics: bool = False) -> Networks:
         face=synthesis(model.plane_channels),
         decoder=pure(OSGDecoder(model.renderer.decoder_hidden, model.plane_channels)),
         superresolution=pure(upsampler),
-        latent=pure(latent_encoder(model, batch_statistics=batch_statistics)),
-        texture_unet=pure(texture_encoder(model, aggregator, batch_statistics=batch_statistics)),
-        triplane_unet=pure(triplane_encoder(model, aggregator, batch_statistics=batch_statistics)),
+        latent=pure(latent_encoder(model, **options)),
+        texture_unet=pure(texture_encoder(model, aggregator, **options)),
+        triplane_unet=pure(triplane_encoder(model, aggregator, **options)),
     )
 
 

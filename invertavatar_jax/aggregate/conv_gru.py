@@ -16,7 +16,7 @@ def update(
     memory: Float[Array, "b h w c"],
     frame: Float[Array, "b h w c"],
 ) -> Float[Array, "b h w c"]:
-    """Updates the memory with one frame's features.
+    """Updates the memory with one frame's features; convolves in the type of the frame.
 
     Args:
         gates: `ih_0` (reset and update gates) and `hh_0` (candidate), each with `weight`
@@ -28,9 +28,9 @@ def update(
     """
 
     def conv(name: str, state: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
-        x = jnp.concatenate([frame, state], axis=-1)
+        x = jnp.concatenate([frame, state.astype(frame.dtype)], axis=-1)
         weight, bias = (gates[name][leaf].astype(x.dtype) for leaf in ("weight", "bias"))
-        return conv2d(x, weight, 1, KERNEL // 2) + bias
+        return (conv2d(x, weight, 1, KERNEL // 2) + bias).astype(memory.dtype)
 
     reset, renew = jnp.split(jax.nn.sigmoid(conv("ih_0", memory)), 2, axis=-1)
     candidate = jnp.tanh(conv("hh_0", reset * memory))
@@ -82,5 +82,6 @@ class ConvGRU(nn.Module):
             "ih_0": _Gate(2 * channels, 2 * channels, name="ih_0")(),
             "hh_0": _Gate(2 * channels, channels, name="hh_0")(),
         }
-        memory = jnp.zeros_like(frames[0]) if memory is None else memory
+        if memory is None:
+            memory = jnp.zeros(frames.shape[1:], jnp.promote_types(frames.dtype, jnp.float32))
         return aggregate(gates, frames, memory, remat=self.remat)

@@ -59,10 +59,11 @@ class Up(nn.Module):
         if deep.shape[2] != h:
             deep = pixel_shuffle(deep.reshape(-1, *deep.shape[2:]), 2)
             deep = deep.reshape(-1, b, *deep.shape[1:])
-        deep = jnp.broadcast_to(deep, (t, *deep.shape[1:]))
+        deep = jnp.broadcast_to(deep, (t, *deep.shape[1:])).astype(skip.dtype)
         x = jnp.concatenate([skip, deep], axis=-1).reshape(t * b, h, w, -1)
         if self.mixer is not None:
-            x = self.mixer(name="transformer")(x)
+            wide = jnp.promote_types(x.dtype, jnp.float32)
+            x = self.mixer(name="transformer")(x.astype(wide)).astype(skip.dtype)
         x = DoubleConv(self.features, self.batch_statistics, name="conv")(x)
         x = x.reshape(t, b, h, w, self.features)
         if self.aggregator is not None:

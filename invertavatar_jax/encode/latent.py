@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from invertavatar_jax import settings
@@ -27,7 +28,8 @@ class GradualStyleBlock(nn.Module):
             # the released list holds a rectifier after each convolution: even positions
             x = Conv(x.shape[-1], stride=2, name=f"convs_{2 * i}")(x)
             x = jax.nn.leaky_relu(x, SLOPE)
-        return Linear(self.w_dim, name="linear")(x[:, 0, 0])
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        return Linear(self.w_dim, name="linear")(x[:, 0, 0].astype(wide))
 
 
 class LatentEncoder(nn.Module):
@@ -44,17 +46,18 @@ class LatentEncoder(nn.Module):
     w_count: int
     w_dim: int
     batch_statistics: bool = False
+    compute: DTypeLike = jnp.float32  # or bfloat16, of features; w_plus is float32
 
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], w_avg: Float[Array, " w"]
     ) -> Float[Array, "b l w"]:
-        image = pool_to(image, self.side)
+        image = pool_to(image, self.side).astype(self.compute)
         levels = backbone.trunk_levels(self.trunk, image, batch_statistics=self.batch_statistics)
         fine, middle, coarse = levels.stages[-3:]
         lateral = lambda x, name: Conv(coarse.shape[-1], 1, name=name)(x)
-        middle = lateral(middle, "latlayer1") + resize_align_corners(coarse, middle.shape[1:3])
-        fine = lateral(fine, "latlayer2") + resize_align_corners(middle, fine.shape[1:3])
+        middle = lateral(middle, "latlayer1") + self._enlarge(coarse, middle)
+        fine = lateral(fine, "latlayer2") + self._enlarge(middle, fine)
         codes = []
         for i in range(self.w_count):
             features = coarse if i < COARSE else middle if i < COARSE + MIDDLE else fine
@@ -63,8 +66,17 @@ class LatentEncoder(nn.Module):
         first = codes[0][:, None]
         return w_avg + jnp.concatenate([first, first + deltas], axis=1)
 
+    def _enlarge(self, x, like):
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        return resize_align_corners(x.astype(wide), like.shape[1:3]).astype(x.dtype)
 
-def latent_encoder(model: settings.Model, *, batch_statistics: bool = False) -> LatentEncoder:
+
+def latent_encoder(
+    model: settings.Model,
+    *,
+    batch_statistics: bool = False,
+    compute: DTypeLike = jnp.float32,
+) -> LatentEncoder:
     """E_latent in the sizes of `model`.
 
     Raises:
@@ -78,4 +90,5 @@ def latent_encoder(model: settings.Model, *, batch_statistics: bool = False) -> 
         model.backbone.w_count,
         model.w_dim,
         batch_statistics,
+        compute,
     )

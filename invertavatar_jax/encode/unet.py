@@ -8,6 +8,7 @@ a memory with one leaf per level (paper 3.4); without one they are the one-shot 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from invertavatar_jax import settings
@@ -31,11 +32,12 @@ class _Unet(nn.Module):
     sizes: settings.Decoder
     aggregator: Aggregator | None = None
     batch_statistics: bool = False
+    compute: DTypeLike = jnp.float32  # or bfloat16, of features; memory and results are float32
 
     def states(self, frames: Float[Array, "t b h w c"], memory: Memory | None) -> Memory:
         """Pools the frames to the resolution that the outputs ask for, and decodes them."""
         side = self.target.resolution * self.trunk.patch
-        pooled = pool_to(frames.reshape(-1, *frames.shape[2:]), side)
+        pooled = pool_to(frames.reshape(-1, *frames.shape[2:]), side).astype(self.compute)
         levels = backbone.trunk_levels(self.trunk, pooled, batch_statistics=False)
         return decoder.decode(
             self.sizes,
@@ -68,11 +70,16 @@ class TextureEncoder(_Unet):
     ) -> tuple[tuple[Float[Array, "b _ _ _"], ...], Memory]:
         states = self.states(frames, memory)
         zeros = nn.initializers.zeros
-        head = lambda features, name: Conv(features, 1, weight_init=zeros, name=name)
-        offsets = [head(self.image_channels, "outconv0")(states[1])]
+        wide = jnp.promote_types(states[0].dtype, jnp.float32)
+
+        def head(features, name, state):
+            layer = Conv(features, 1, weight_init=zeros, name=name)
+            return layer(state.astype(self.compute)).astype(wide)
+
+        offsets = [head(self.image_channels, "outconv0", states[1])]
         for i, state in enumerate(states[1:], start=1):
             features = self.target.channels(state.shape[1])
-            offsets.append(head(features, f"outconv{i}")(state))
+            offsets.append(head(features, f"outconv{i}", state))
         return tuple(offsets), self.remembered(states)
 
 
@@ -90,7 +97,7 @@ class TriplaneEncoder(_Unet):
         self, frames: Float[Array, "t b h w c"], memory: Memory | None = None
     ) -> tuple[dict[int, Float[Array, "2 b _ _ _"]], Memory]:
         states = self.states(frames, memory)
-        x = pixel_shuffle(states[-1], 2)
+        x = pixel_shuffle(states[-1].astype(self.compute), 2)
         for i in (0, 2):
             x = Conv(self.sizes.head_channels, name=f"final_head_{i}")(x)
             x = PReLU(name=f"final_head_{i + 1}")(x)
@@ -100,7 +107,9 @@ class TriplaneEncoder(_Unet):
         return modulation, self.remembered(states)
 
     def _modulate(self, x: Float[Array, "b r r c"]) -> Float[Array, "2 b r r o"]:
-        return jnp.stack([self._head(x, "scale", 1.0), self._head(x, "shift", 0.0)])
+        narrow, wide = x.astype(self.compute), jnp.promote_types(x.dtype, jnp.float32)
+        heads = [self._head(narrow, "scale", 1.0), self._head(narrow, "shift", 0.0)]
+        return jnp.stack(heads).astype(wide)
 
     def _head(self, x: Float[Array, "b r r c"], kind: str, start: float):
         resolution, channels = x.shape[1], x.shape[-1]
@@ -119,6 +128,7 @@ def texture_encoder(
     aggregator: Aggregator | None = None,
     *,
     batch_statistics: bool = False,
+    compute: DTypeLike = jnp.float32,
 ) -> TextureEncoder:
     """E_tex in the sizes of `model`; without an aggregator, the one-shot network."""
     return TextureEncoder(
@@ -127,6 +137,7 @@ def texture_encoder(
         model.texture_decoder,
         aggregator,
         batch_statistics,
+        compute,
         model.plane_channels,
     )
 
@@ -136,6 +147,7 @@ def triplane_encoder(
     aggregator: Aggregator | None = None,
     *,
     batch_statistics: bool = False,
+    compute: DTypeLike = jnp.float32,
 ) -> TriplaneEncoder:
     """E_tri in the sizes of `model`; without an aggregator, the one-shot network."""
     return TriplaneEncoder(
@@ -144,4 +156,5 @@ def triplane_encoder(
         model.triplane_decoder,
         aggregator,
         batch_statistics,
+        compute,
     )

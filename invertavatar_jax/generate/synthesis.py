@@ -7,6 +7,8 @@ G_face (into whose features rasterised ones are blended).
 from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from invertavatar_jax.layers import NOISE, Noise, SynthesisBlock
@@ -23,7 +25,10 @@ def blend(
 
 
 class Synthesis(nn.Module):
-    """A whole synthesis network; computes in the type of w_plus.
+    """A whole synthesis network.
+
+    Computing in bfloat16 rounds the features that pass between layers and the operands of
+    convolutions; sums, styles, the image and what is returned stay float32.
 
     Source: SPEC section 4.
     """
@@ -31,6 +36,7 @@ class Synthesis(nn.Module):
     settings: Backbone
     image_channels: int
     levels: int = 4  # the last blocks, whose features are returned and may be blended into
+    compute: DTypeLike = jnp.float32  # or bfloat16
 
     @nn.compact
     def __call__(
@@ -62,7 +68,11 @@ class Synthesis(nn.Module):
         features, image, x = [], None, None
         for i, size in enumerate(sizes):
             block = SynthesisBlock(
-                self.settings.channels(size), size, self.image_channels, name=f"b{size}"
+                self.settings.channels(size),
+                size,
+                self.image_channels,
+                compute=self.compute,
+                name=f"b{size}",
             )
             w = w_plus[:, max(0, 2 * i - 1) : 2 * i + 2]
             x, image = block(x, image, w, modulation.get(size), noise.of(f"b{size}"))
@@ -73,5 +83,5 @@ class Synthesis(nn.Module):
                 image = blend(image, conditions[0]) if blended else image
                 features.append(image)
             x = blend(x, conditions[len(features)]) if blended else x
-            features.append(x)
+            features.append(x.astype(w_plus.dtype))
         return [*features, image]

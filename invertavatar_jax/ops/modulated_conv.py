@@ -20,6 +20,8 @@ def modulated_conv(
 ) -> Float[Array, "b p q o"]:
     """Convolves sample n with weight * style[n], by default scaled to unit norm.
 
+    Of a bfloat16 image products are in bfloat16, and all else and the result in float32.
+
     Args:
         up: 1 keeps the resolution, 2 doubles it.
         demodulate: divide each output channel by the norm of its scaled weights.
@@ -29,19 +31,21 @@ def modulated_conv(
         sample (a grouped convolution) give the same numbers, 12 times slower on XLA:CPU.
         A 1 x 1 kernel is one matrix product per sample.
     """
-    kernel = weight.shape[0]
+    kernel, wide = weight.shape[0], jnp.promote_types(x.dtype, jnp.float32)
     if kernel == 1 and up == 1:
         per_sample = weight[0] * style[:, :, None].astype(weight.dtype)
         pixels = x.reshape(x.shape[0], -1, x.shape[-1])
-        y = (pixels @ per_sample.astype(x.dtype)).reshape(*x.shape[:-1], -1)
+        y = jnp.matmul(pixels, per_sample.astype(x.dtype), preferred_element_type=wide)
+        y = y.reshape(*x.shape[:-1], -1)
     else:
-        scaled = x * style[:, None, None, :].astype(x.dtype)
+        scaled = (x.astype(wide) * style[:, None, None, :].astype(wide)).astype(x.dtype)
         narrow = weight.astype(x.dtype)
         y = conv2d_up(scaled, narrow) if up == 2 else conv2d(scaled, narrow, 1, kernel // 2)
+        y = y.astype(wide)
     if not demodulate:
         return y
     energy = jnp.square(style.astype(jnp.float32)) @ jnp.square(weight).sum((0, 1))
-    return y * jax.lax.rsqrt(energy + _EPSILON)[:, None, None, :].astype(x.dtype)
+    return y * jax.lax.rsqrt(energy + _EPSILON)[:, None, None, :].astype(wide)
 
 
 def channel_split_sft(

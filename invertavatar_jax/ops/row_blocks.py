@@ -50,9 +50,10 @@ def _map_rows(bits, count: int, step: int, size: int, compute: Callable):
 
 
 def _product(bits, weight):
-    """Pixels times a matrix, summed in float32."""
+    """Pixels times a matrix, summed in float32 at least."""
     pixels = _numbers(bits, weight.dtype).reshape(-1, bits.shape[-1])
-    total = lax.dot(pixels, weight, preferred_element_type=jnp.float32)
+    wide = jnp.promote_types(weight.dtype, jnp.float32)
+    total = lax.dot(pixels, weight, preferred_element_type=wide)
     return total.reshape(*bits.shape[:-1], -1)
 
 

@@ -1,6 +1,8 @@
 """Super-resolution: the neural image becomes the output image."""
 
 import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from invertavatar_jax import settings
@@ -18,6 +20,7 @@ class SuperResolution(nn.Module):
     """
 
     settings: settings.Renderer
+    compute: DTypeLike = jnp.float32  # or bfloat16, as of generate.synthesis.Synthesis
 
     @nn.compact
     def __call__(
@@ -43,7 +46,7 @@ class SuperResolution(nn.Module):
             )
         side = sizes.neural_resolution
         image, x = (resize_antialias(value, (side, side)) for value in (rgb, features))
-        w = w_plus[:, -1:].repeat(3, axis=1)
+        x, w = x.astype(self.compute), w_plus[:, -1:].repeat(3, axis=1)
         for i, (up, channels) in enumerate(
             zip(doublings, sizes.superresolution_channels, strict=True)
         ):
