@@ -332,7 +332,7 @@ def test_the_kernel_draws_what_the_list_draws(perspective):
         np.asarray(api.rasterize(views, triangles, HEIGHT, WIDTH, backend=name, **options).triangle)
         for name in ("xla", "pallas_interpret")
     ]
-    assert (drawn[0] >= 0).all() and len(np.unique(drawn[0])) > 150
+    assert (drawn[0] >= 0).all() and len(np.unique(drawn[0])) > 100
     np.testing.assert_array_equal(drawn[0], drawn[1])
 
 
