@@ -178,7 +178,9 @@ def main(
 
 
 def _line(one: dict[str, Any]) -> str:
-    text = f"{one['name']:44s} {one['ours_ms']:9.2f} ms"
+    text = f"{one['name']:44s}"
+    if one["ours_ms"] is not None:
+        text += f" {one['ours_ms']:9.2f} ms"
     if one["peer"] is not None:
         text += f"  {one['ratio']:6.3f} x {one['peer']} ({one['peer_ms']:.2f} ms)"
     if one["peak_mib"] is not None:

@@ -1,0 +1,302 @@
+"""How long it takes to make an avatar and to drive it, at the paper's size and the small one.
+
+python -m experiments.benchmarks.pipeline --out R.json
+
+The paper's size has random weights: the same ones on both sides. The peer is PyTorch, see
+pipeline_twin.py. Memory and the small model are measured in processes of their own.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.benchmarks import measure
+from invertavatar_jax import avatar, film, frames, motion, networks, settings
+from invertavatar_jax.fit import morphable
+from invertavatar_jax.pure import Weights, part
+from invertavatar_jax.rasterize import blend
+from invertavatar_jax.render import rays, samples, volume
+from invertavatar_jax.types import Camera, Frame
+
+FRAMES = 4  # that are aggregated
+FILM = 48  # frames of the film of the small model
+SIDE = 512  # of the source pictures
+Rows = list[dict[str, Any]]
+
+
+def camera(yaw_rad: float = 0.1) -> Camera:
+    """Looks at the head from a usual distance."""
+    front = np.diag([1.0, -1.0, -1.0, 1.0])
+    front[2, 3] = 2.7
+    intrinsics = np.array([[4.2647, 0, 0.5], [0, 4.2647, 0.5], [0, 0, 1]])
+    turned = motion.orbit(Camera(front, intrinsics), [yaw_rad], [0.0])
+    return Camera(*(np.asarray(x[0], np.float32) for x in turned))
+
+
+def observations(count: int) -> list[avatar.Observation]:
+    """Frames of noise with a face model that moves; what they show does not matter."""
+    head, rng = morphable.load_head_model(), np.random.default_rng(0)
+    return [
+        avatar.Observation(
+            rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8),
+            np.full((SIDE, SIDE), 255, np.uint8),
+            np.zeros(len(head.identity), np.float32),
+            rng.uniform(0, 0.3, len(head.expression_names)).astype(np.float32),
+            np.zeros(4, np.float32),
+            camera(0.1 * i),
+        )
+        for i in range(count)
+    ]
+
+
+def random_weights(sizes: settings.Model) -> Weights:
+    """Weights of usual magnitudes, leaf by leaf, so that they exist once."""
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        name = str(path[-1].key)
+        if name in ("running_var", "running_mean", "noise_strength"):
+            return np.full(leaf.shape, float(name == "running_var"), np.float32)
+        values = rng.standard_normal(leaf.shape, np.float32)
+        modulated = "synthesis" in str(path) or "superresolution" in str(path)
+        if name == "bias" or len(leaf.shape) < 2:
+            offset = 1.0 if "affine" in str(path) else 0.25 if leaf.ndim else 0.0
+            return 0.05 * values + np.float32(offset)
+        return values if modulated else values * np.float32(1 / np.sqrt(np.prod(leaf.shape[:-1])))
+
+    return jax.tree_util.tree_map_with_path(draw, networks.shapes(sizes))
+
+
+def make_twin(model: avatar.Model, weights: Weights):
+    """The peer with the same weights."""
+    import torch
+
+    from experiments.benchmarks import pipeline_twin, renderer_twin, torch_twin
+
+    torch_twin.use_threads(len(os.sched_getaffinity(0)))
+    nets = torch_twin.build(model.sizes)
+    generator, unets = part(weights, "generator"), part(weights, "unet_encoder")
+    synthesis = lambda name: part(part(generator, name), "synthesis")
+    torch_twin.load(nets.texture, synthesis("texture_backbone"))
+    torch_twin.load(nets.static, synthesis("backbone"))
+    torch_twin.load(nets.face, synthesis("face_backbone"))
+    torch_twin.load(nets.superresolution, part(generator, "superresolution"))
+    torch_twin.load(nets.latent, part(weights, "encoder"))
+    torch_twin.load(nets.texture_unet, part(unets, "texture_unet"))
+    torch_twin.load(nets.triplane_unet, part(unets, "triplane_unet"))
+    decoder = part(generator, "decoder")["params"]
+    linear = lambda name: torch.tensor(
+        np.asarray(decoder[name]["weight"]).T / np.sqrt(decoder[name]["weight"].shape[0])
+    )
+    bias = lambda name: torch.tensor(np.asarray(decoder[name]["bias"]))
+    marched = renderer_twin.Decoder(linear("net_0"), bias("net_0"), linear("net_2"), bias("net_2"))
+    return pipeline_twin.Pipeline(model.sizes, nets, marched)
+
+
+def twin_photo(sizes: settings.Model, frame: Frame):
+    """A prepared frame as the peer takes it."""
+    import torch
+
+    from experiments.benchmarks import pipeline_twin, renderer_twin, torch_twin
+
+    renderer, drive = sizes.renderer, frame.drive
+    cast = rays.cast_rays(drive.camera, renderer.neural_resolution)
+    limits = rays.ray_limits(drive.camera, renderer.near, renderer.far)
+    draws = volume.even_draws(1, renderer.neural_resolution**2, renderer)
+    coarse = samples.stratified(*limits, renderer.coarse_samples, draws.jitter)
+    tensor = lambda x: torch.tensor(np.asarray(x))
+    marched = renderer_twin.Rays(
+        *(tensor(x[0]) for x in (cast.origins, cast.directions, coarse, draws.fine))
+    )
+    mouth = torch_twin.images(np.asarray(blend.fill_mouth(drive.raster[..., 2:])))
+    scene = pipeline_twin.Scene(torch_twin.images(np.asarray(drive.raster)), mouth, marched)
+    images = (torch_twin.images(np.asarray(x)) for x in (frame.image, frame.uv_rgb))
+    visible = torch_twin.images(np.asarray(frame.uv_visible))
+    return pipeline_twin.Photo(*images, tensor(frame.uv_xy), visible, scene)
+
+
+def tiny_released() -> settings.Model:
+    """The tiny preset without departures, which the peer lacks."""
+    tiny = settings.preset("tiny")
+    renderer = dataclasses.replace(tiny.renderer, superresolution_fold=0, proposal=False)
+    return dataclasses.replace(tiny, renderer=renderer, departures=settings.Departures())
+
+
+def against_torch(args: argparse.Namespace, preset: str, sizes: settings.Model) -> Iterator[Rows]:
+    """Driving and aggregating, in float32 and bfloat16, beside the peer."""
+    import torch
+
+    weights = random_weights(sizes)
+    model = avatar.Model(sizes, weights)
+    geometry = frames.geometry(model.head, sizes)
+    seen = [
+        frames.Prepared(*frames.make_frame(geometry, one), one.identity)
+        for one in observations(FRAMES)
+    ]
+    twin = make_twin(model, weights)
+    photos = [twin_photo(sizes, one.frame) for one in seen]
+    average = torch.tensor(weights["buffers"]["generator"]["backbone"]["mapping"]["w_avg"])
+
+    def call(function, *inputs):
+        def run():
+            with torch.inference_mode():
+                return function(*inputs)
+
+        return run
+
+    made = model.reconstruct(seen)
+    theirs = call(twin.aggregate, photos, average)()
+    image = np.asarray(model.draw(made, seen[0].frame.drive))[0]
+    other = call(twin.drive, theirs, photos[0].scene)().clamp(-1, 1)[0].permute(1, 2, 0).numpy()
+    facts = {"preset": preset, "largest_difference_from_torch": float(np.abs(image - other).max())}
+    drive = lambda model: lambda: model.draw(made, seen[0].frame.drive)
+    drive_torch = {"torch float32": call(twin.drive, theirs, photos[0].scene)}
+    yield measure.row(
+        f"{preset}: drive one frame", drive(model), drive_torch, rounds=args.rounds, **facts
+    )
+    narrow = avatar.Model(sizes, model.weights, compute="bfloat16")
+    short = np.asarray(narrow.draw(made, seen[0].frame.drive))[0]
+    psnr = 10 * np.log10(4 / np.square(short - image).mean())
+    yield measure.row(
+        f"{preset}: drive one frame, bfloat16",
+        drive(narrow),
+        drive_torch,
+        rounds=args.rounds,
+        preset=preset,
+        psnr_to_float32=float(psnr),
+    )
+    for count in (1, FRAMES):
+        yield measure.row(
+            f"{preset}: aggregate {count} frame{'s' * (count > 1)}",
+            lambda count=count: model.reconstruct(seen[:count]),
+            {"torch float32": call(twin.aggregate, photos[:count], average)},
+            rounds=max(2, args.rounds // 2),
+            preset=preset,
+        )
+
+
+def memory(preset: str) -> Rows:
+    """The most memory of a process that makes and drives an avatar; run it in one of its own."""
+    sizes = settings.preset(preset)
+    model = avatar.Model(sizes, random_weights(sizes))
+    seen = observations(FRAMES)
+    stream = None
+    for one in seen:
+        stream = model.observe(stream, one)
+    made = model.finish(stream)
+    jax.block_until_ready(model.render(made, seen[0].expression, camera()))
+    name = f"{preset}: a process that aggregates {FRAMES} frames and drives one"
+    nothing = {"ours_ms": None, "peer": None, "peer_ms": None, "ratio": None}
+    return [{"name": name, **nothing, "peak_mib": measure.peak_rss_mib(), "preset": preset}]
+
+
+def small_film(args: argparse.Namespace) -> Rows:
+    """Frames per second of a film of the bundled model, as `avatar animate` renders it."""
+    model = avatar.load()
+    made = model.finish(model.observe(None, observations(1)[0]))
+    count = 4 if args.smoke else FILM
+    moves = motion.around(len(model.head.expression_names), camera(), count)
+    rows = []
+    for name, shown in (("small: a film", model), ("small: a film, --fast", model.preview())):
+        render = lambda shown=shown: list(film.film(shown, made, moves))
+        one = measure.row(name, render, {}, rounds=args.rounds, frames=count)[0]
+        one["frames_per_second"] = 1e3 * count / one["ours_ms"]
+        one["at_once"] = film.frames_at_once(shown.sizes)
+        rows.append(one)
+    return rows
+
+
+def at_once(args: argparse.Namespace) -> Rows:
+    """Cost of one frame of the small model by how many one call draws."""
+    model = avatar.load()
+    made = model.finish(model.observe(None, observations(1)[0]))
+    rows = []
+    for count in (1, 2) if args.smoke else (1, 2, 4, 8):
+        moves = motion.around(len(model.head.expression_names), camera(), count)
+        drives = model.drives(made, moves.expression, moves.gaze_rad, moves.camera)
+        draw = lambda drives=drives: model.draw(made, drives)
+        name = f"small: {count} at once, per frame"
+        one = measure.row(name, draw, {}, rounds=args.rounds, at_once=count)[0]
+        rows.append({**one, "ours_ms": one["ours_ms"] / count})
+    return rows
+
+
+def devices(args: argparse.Namespace) -> Rows:
+    """Eight frames of the small model spread over all devices of this process."""
+    model = avatar.load()
+    made = model.finish(model.observe(None, observations(1)[0]))
+    moves = motion.around(len(model.head.expression_names), camera(), 8)
+    drives = model.drives(made, moves.expression, moves.gaze_rad, moves.camera)
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spread = jax.NamedSharding(mesh, jax.P("data"))
+    drives = jax.device_put(drives, spread)
+    everywhere = jax.NamedSharding(mesh, jax.P())
+    made = jax.device_put(made, everywhere)
+    model.weights = jax.device_put(model.weights, everywhere)
+    name = f"small: 8 frames on {jax.device_count()} devices"
+    return measure.row(
+        name,
+        lambda: model.draw(made, drives),
+        {},
+        rounds=args.rounds,
+        devices=jax.device_count(),
+    )
+
+
+PARTS = {"film": small_film, "at_once": at_once, "devices": devices}
+
+
+def in_child(
+    args: argparse.Namespace, what: str, environment: dict[str, str] | None = None
+) -> Rows:
+    """Rows of one part, measured by a process of its own."""
+    command = [sys.executable, "-m", "experiments.benchmarks.pipeline", "--part", what]
+    command += ["--rounds", str(args.rounds), *(["--smoke"] if args.smoke else [])]
+    done = subprocess.run(
+        command,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def rows(args: argparse.Namespace) -> Iterator[Rows]:
+    """All rows; with --part those of one part, as a line of JSON."""
+    if args.part:
+        kind, _, preset = args.part.partition(":")
+        found = memory(preset) if kind == "memory" else PARTS[kind](args)
+        print(json.dumps(found))
+        return
+    preset = "paper"
+    yield in_child(args, "film")
+    yield in_child(args, "at_once")
+    for count in (1, 2):
+        flags = os.environ.get("XLA_FLAGS", "")
+        flags += f" --xla_force_host_platform_device_count={count}"
+        # two devices' programs wait for each other; on few cores they must not be queued
+        one_by_one = {"JAX_CPU_ENABLE_ASYNC_DISPATCH": "false"}
+        yield in_child(args, "devices", {"XLA_FLAGS": flags, **one_by_one})
+    if args.smoke:
+        yield from against_torch(args, "smoke", tiny_released())
+        return
+    yield in_child(args, f"memory:{preset}")
+    yield from against_torch(args, preset, settings.preset(preset))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """--part, for the processes that this one starts."""
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+
+
+if __name__ == "__main__":
+    measure.main("Making and driving an avatar", rows, add_options)
