@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invertavatar_jax.rasterize import api, pallas, reference
+from invertavatar_jax.rasterize import api, faces, pallas, reference
 
 find_ids = jax.jit(reference.triangle_ids, static_argnums=(2, 3), static_argnames="capacity")
 BACKENDS = {
@@ -355,6 +355,12 @@ def test_an_unknown_backend_and_a_list_beyond_float32_raise():
         api.rasterize(np.zeros((3, 3), np.float32), np.array([[0, 1, 2]]), 8, 8, backend="cuda")
     with pytest.raises(ValueError, match="expected at most 16777216"):
         find_ids(jnp.zeros((1, 3, 3)), np.array([[0, 1, 2]]), 8, 8, capacity=2**25)
+
+
+@pytest.mark.parametrize("length", [1, 128, 129, 20_000])
+def test_sums_by_products_are_the_sums(length):
+    count = np.random.default_rng(length).integers(0, 800, length).astype(np.int32)
+    np.testing.assert_array_equal(faces._sum_by_products(jnp.asarray(count)), np.cumsum(count))
 
 
 def test_lists_are_a_few_lengths_and_at_most_an_eighth_too_long():
