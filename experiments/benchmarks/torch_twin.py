@@ -22,7 +22,7 @@ The encoders are in torch_twin_encoders.py.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -203,17 +203,17 @@ class SuperResolution(nn.Module):
 class Twin(NamedTuple):
     """As invertavatar_jax.networks.Networks, without mapping and the renderer's decoder."""
 
-    texture: nn.Module
-    static: nn.Module
-    face: nn.Module
-    superresolution: nn.Module
-    latent: nn.Module
-    texture_unet: nn.Module
-    triplane_unet: nn.Module
+    texture: Any
+    static: Any
+    face: Any
+    superresolution: Any
+    latent: Any
+    texture_unet: Any
+    triplane_unet: Any
 
 
-def build(model: settings.Model) -> Twin:
-    """The networks with random weights, in eval mode.
+def make(model: settings.Model, name: str) -> nn.Module:
+    """One network of Twin with random weights, in eval mode.
 
     Raises:
         ValueError: the model has departures that the twin lacks.
@@ -221,17 +221,23 @@ def build(model: settings.Model) -> Twin:
     trunks = (model.latent_trunk, model.texture_trunk, model.triplane_trunk)
     if model.renderer.superresolution_fold or model.one_shot or any(t.patch > 1 for t in trunks):
         raise ValueError("the torch twin has the released recurrent networks alone")
+    planes = model.plane_channels
     synthesis = lambda channels: Synthesis(model.backbone, model.w_dim, channels)
-    twin = Twin(
-        texture=synthesis(model.plane_channels),
-        static=synthesis(3 * model.plane_channels),
-        face=synthesis(model.plane_channels),
-        superresolution=SuperResolution(model.renderer, model.plane_channels, model.w_dim),
-        latent=encoders.LatentEncoder(model),
-        texture_unet=encoders.TextureEncoder(model),
-        triplane_unet=encoders.TriplaneEncoder(model),
+    makers = Twin(
+        texture=lambda: synthesis(planes),
+        static=lambda: synthesis(3 * planes),
+        face=lambda: synthesis(planes),
+        superresolution=lambda: SuperResolution(model.renderer, planes, model.w_dim),
+        latent=lambda: encoders.LatentEncoder(model),
+        texture_unet=lambda: encoders.TextureEncoder(model),
+        triplane_unet=lambda: encoders.TriplaneEncoder(model),
     )
-    return Twin(*[module.eval().requires_grad_(False) for module in twin])
+    return getattr(makers, name)().eval().requires_grad_(False)
+
+
+def build(model: settings.Model) -> Twin:
+    """All networks; see `make`."""
+    return Twin(*[make(model, name) for name in Twin._fields])
 
 
 def load(module: nn.Module, weights: Weights) -> None:

@@ -28,8 +28,9 @@ def _conv(inputs: int, features: int, kernel: int = 3, stride: int = 1, bias: bo
 class _SqueezeExcite(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
-        self.fc1 = _conv(channels, channels // 16, 1, bias=False)
-        self.fc2 = _conv(channels // 16, channels, 1, bias=False)
+        hidden = max(channels // 16, 1)
+        self.fc1 = _conv(channels, hidden, 1, bias=False)
+        self.fc2 = _conv(hidden, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean((2, 3), keepdim=True)
@@ -228,7 +229,7 @@ class TriplaneEncoder(_Unet):
         self.final_head = nn.Sequential(first, nn.PReLU(width), second, nn.PReLU(width))
         for i, channels in enumerate((*sizes.channels, width)):
             side = target.resolution >> (4 - i)
-            if side == 4:  # the first block has no place for a modulation
+            if side <= 4:  # the first block has no place for a modulation
                 continue
             for kind in ("scale", "shift"):
                 last = _conv(channels, target.channels(side) // 2)

@@ -41,7 +41,7 @@ def modulated_conv(
         scaled = (x.astype(wide) * style[:, None, None, :].astype(wide)).astype(x.dtype)
         narrow = weight.astype(x.dtype)
         y = conv2d_up(scaled, narrow) if up == 2 else conv2d(scaled, narrow, 1, kernel // 2)
-        y = y.astype(wide)
+        y = jnp.astype(y, wide)
     if not demodulate:
         return y
     energy = jnp.square(style.astype(jnp.float32)) @ jnp.square(weight).sum((0, 1))
