@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of reconstruct, animate and train; train needs a FILE (reconstruct,animate)",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="optimise less: sooner, and more memory and bytes"
+        "--quick", action="store_true", help="optimise less: sooner, and more bytes moved"
     )
     parser.add_argument(
         "--memory-gib", type=float, help="fail beyond this per device (what the device has)"

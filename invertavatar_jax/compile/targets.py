@@ -76,8 +76,8 @@ def prepare(target: Target, *, quick: bool = False) -> None:
     The programs are for devices that are not there, so JAX itself must not look for any.
 
     Args:
-        quick: the TPU's compiler takes less than half the time, and gives programs that need
-            more memory and move more bytes.
+        quick: the TPU's compiler takes less than half the time, and gives programs that move
+            more bytes.
     """
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # or the seconds are those of a look-up
