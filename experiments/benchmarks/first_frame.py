@@ -6,6 +6,7 @@ It does what `avatar animate` does until it has an image, and prints when each s
 {"import": T, "load": T, "first_frame": T, "cpu_s": S} with T in seconds since the epoch.
 """
 
+import gc
 import json
 import sys
 import time
@@ -15,6 +16,7 @@ from invertavatar_jax.cli import cache_folder, devices
 
 def run(path: str) -> dict[str, float]:
     """Imports what the verb needs, loads model and avatar, and renders one frame."""
+    gc.set_threshold(100_000, 50, 100)  # as the program does
     cache_folder.choose()
     devices.choose("cpu")
     import numpy as np

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import gc
 import importlib
 import json
 import os
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     _quieten()
     devices.choose(args.device)
+    # Tracing makes millions of objects that live; looking through them is a tenth of its time.
+    gc.set_threshold(100_000, 50, 100)
     if (note := cache_folder.choose()) is not None:
         print(f"avatar {args.verb}: {note}", file=sys.stderr)
     try:
