@@ -7,6 +7,7 @@
 import argparse
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,14 +23,19 @@ find_jit = jax.jit(api.find_triangles, static_argnames=SHAPES)
 
 def ours(views: np.ndarray, faces: np.ndarray, size: int) -> tuple[Callable[[], np.ndarray], dict]:
     """Draws front triangles with a list as long as they need, and facts about that."""
-    run = functools.partial(find_jit, height=size, width=size, cull="clockwise")
-    start = api.first_capacity(len(views), len(faces), size, size)
-    needed = int(run(views, faces, capacity=start)[1])
-    capacity = api.fit_capacity(needed)
-    compiled = run.func.lower(views, faces, capacity=capacity, **run.keywords).compile()
+    options: dict[str, Any] = {"height": size, "width": size, "cull": "clockwise"}
+    needed = entries(views, faces, options)
+    options["capacity"] = api.fit_capacity(needed)
+    compiled = find_jit.lower(views, faces, **options).compile()
     facts = {"triangles": len(faces), "size": size, "views": len(views), "entries": needed}
     peak = {"peak_mib": measure.temporary_mib(compiled)}
-    return lambda: np.asarray(run(views, faces, capacity=capacity)[0]), facts | peak
+    return lambda: np.asarray(find_jit(views, faces, **options)[0]), facts | peak
+
+
+def entries(views: np.ndarray, faces: np.ndarray, options: dict[str, Any]) -> int:
+    """The list length that is needed; XLA leaves out the drawing."""
+    count = lambda *arrays: api.find_triangles(*arrays, capacity=1, **options)[1]
+    return int(jax.jit(count)(views, faces))
 
 
 def agreement(ids: np.ndarray, true: np.ndarray, close: np.ndarray) -> dict[str, float]:
@@ -74,12 +80,10 @@ def alone(triangles: int, size: int, number: int, rounds: int) -> list[dict]:
 
 def holes(size: int, rounds: int) -> list[dict]:
     """Pixels that closed grids over the whole image leave open, in four kinds of grid."""
-    missed = 0
-    for seed, count in enumerate((5, 17, 60, 130)):
-        vertices, faces = raster_meshes.screen(size, count, seed)
-        drawn = api.rasterize(vertices, faces, size, size).triangle
-        missed += int((drawn < 0).sum())
-    mine = lambda: api.rasterize(vertices, faces, size, size).triangle
+    grids = [raster_meshes.screen(size, count, count) for count in (5, 17, 60, 130)]
+    draw = lambda grid: api.rasterize(*grid, size, size).triangle
+    missed = sum(int((draw(grid) < 0).sum()) for grid in grids)
+    mine = functools.partial(draw, grids[-1])
     facts = {"holes": missed, "pixels": 4 * size * size}
     return measure.row(f"closed grids {size}: {missed} holes", mine, {}, rounds=rounds, **facts)
 
