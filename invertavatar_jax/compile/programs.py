@@ -71,10 +71,15 @@ def train(request: Request, mesh: Mesh) -> Iterator[Program]:
     """One optimisation step: the batch is spread over the devices, all have the state.
 
     Raises:
-        UserError: the request has no training settings.
+        UserError: the request has no training settings, or its preset has no such stage.
     """
     if request.training is None:
         raise UserError("--programs train needs --config FILE[:VARIANT] of a training run.")
+    if not request.sizes.departures.colours:
+        raise UserError(
+            "--programs train: the supervised stage compares an alpha that the preset "
+            f"{request.training.preset} does not render; expected small or tiny."
+        )
     training = request.training
     batch = -(-training.batch_size // mesh.size) * mesh.size  # as many for each
     optimizer = make_optimizer(
