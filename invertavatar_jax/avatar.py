@@ -139,7 +139,8 @@ def make_steps(sizes: Sizes, *, released: bool = False, compute: str = "float32"
     exact = functools.partial(_with_precision, PRECISIONS[compute])
     return Steps(
         jax.jit(exact(begin)),
-        jax.jit(exact(fold), donate_argnums=1),
+        # offsets and modulation are not read again, but written over
+        jax.jit(exact(fold), donate_argnums=1, keep_unused=True),
         jax.jit(exact(finish)),
         jax.jit(exact(draw)),
     )

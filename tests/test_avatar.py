@@ -65,6 +65,16 @@ def test_an_avatar_made_midway_does_not_disturb_the_stream(model, track):
     assert _equal(model.reconstruct(track), midway)
 
 
+def test_streaming_writes_every_array_of_the_state_over_an_old_one(model, track):
+    def places(stream):
+        return {leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(stream.memory)}
+
+    first, second, third, *_ = avatar.observations(track)
+    stream = model.observe(model.observe(None, first), second)
+    before = places(stream)
+    assert places(model.observe(stream, third)) == before
+
+
 def test_frames_without_a_face_change_nothing(model, track):
     seen = [i for i, face in enumerate(track.has_face) if face]
     assert _equal(model.reconstruct(track), model.reconstruct(track, seen))
