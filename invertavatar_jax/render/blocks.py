@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 from jaxtyping import Array, Float
 
-SMALLEST, LARGEST = 1024, 8192  # points in a block
+SMALLEST, LARGEST = 1024, 24576  # points in a block
 
 
 def map_points(function: Callable, *inputs: Float[Array, "n _"]) -> Float[Array, "n _"]:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from invertavatar_jax.render.blocks import map_points
-from invertavatar_jax.render.composite import softplus
+from invertavatar_jax.render.exponential import sigmoid, softplus
 
 # Colours reach a little beyond [0, 1], so that black and white need no infinite logits.
 COLOUR_MARGIN = 0.001
@@ -44,9 +44,11 @@ class OSGDecoder(nn.Module):
         second, second_bias = _Linear(1 + self.channels, name="net_2")(self.hidden)
 
         def decode(x):
-            x = softplus(x @ first + first_bias) @ second + second_bias
-            colour = jax.nn.sigmoid(x[:, 1:]) * (1 + 2 * COLOUR_MARGIN) - COLOUR_MARGIN
-            return colour, x[:, :1]
+            x = softplus(x @ first + first_bias)
+            # two products: density alone lies in one piece, which a CPU marches along faster
+            density = x @ second[:, 0] + second_bias[0]
+            colour = sigmoid(x @ second[:, 1:] + second_bias[1:])
+            return colour * (1 + 2 * COLOUR_MARGIN) - COLOUR_MARGIN, density[:, None]
 
         decoded = map_points(decode, features.reshape(-1, features.shape[-1]))
         return jax.tree.map(lambda x: x.reshape(*features.shape[:-1], -1), decoded)

@@ -78,68 +78,59 @@ def importance(
     return invert_cdf(middle, smooth[..., 1:-1], u)
 
 
-def merge_order(
+def merge_ranks(
     first: Float[Array, "*rays s"], second: Float[Array, "*rays m"]
-) -> tuple[Int[Array, "*rays n"], Int[Array, "*rays n"]]:
-    """How two ascending lists of depths interleave, without sorting.
+) -> Int[Array, "*rays n"]:
+    """Where each entry of two ascending lists of depths stands among all, without sorting.
 
     Returns:
-        order: indices into the concatenated lists, in ascending order of depth.
-        rank: its inverse: the place of each concatenated entry in that order.
-
-    On equal depths entries of `first` come first.
+        For the n = s + m entries of the concatenated lists, their places in ascending order;
+        on equal depths entries of `first` come first.
     """
     s, m = first.shape[-1], second.shape[-1]
-    rank_first = _count_below(second, first) + jnp.arange(s)
-    rank_second = _count_not_above(first, second) + jnp.arange(m)
-    rank = jnp.concatenate([rank_first, rank_second], -1)
-    flat = rank.reshape(-1, s + m)
+    not_above = _count_not_above(first, second)
+    # an entry of `first` has those of `second` below it that have at most itself's index below
+    flat = not_above.reshape(-1, m)
     rows = jnp.arange(flat.shape[0])[:, None]
-    places = jnp.broadcast_to(jnp.arange(s + m, dtype=jnp.int32), flat.shape)
-    order = (
-        jnp.zeros_like(flat)
-        .at[rows, flat]
-        .set(places, mode="promise_in_bounds", unique_indices=True)
-    )
-    return order.reshape(rank.shape), rank
+    histogram = jnp.zeros((flat.shape[0], s + 1), jnp.float32).at[rows, flat].add(1.0)
+    through = jnp.triu(jnp.ones((s, s), jnp.float32))  # small whole numbers: the sums are exact
+    below = jnp.matmul(histogram[:, :s], through, precision=jax.lax.Precision.HIGHEST)
+    rank_first = below.astype(jnp.int32).reshape(first.shape) + jnp.arange(s)
+    return jnp.concatenate([rank_first, not_above + jnp.arange(m)], -1)
 
 
 @jax.custom_vjp
-def permute(
-    x: Float[Array, "*rays n"], order: Int[Array, "*rays n"], rank: Int[Array, "*rays n"]
-) -> Float[Array, "*rays n"]:
-    """x in the order given; `rank` is the inverse of `order`, so the gradient is a gather."""
-    return _take(x, order)
+def to_order(x: Float[Array, "*rays n"], rank: Int[Array, "*rays n"]) -> Float[Array, "*rays n"]:
+    """Moves each entry to its rank."""
+    flat = rank.reshape(-1, rank.shape[-1])
+    rows = jnp.arange(flat.shape[0])[:, None]
+    # a scatter: XLA:CPU would merge a gather with what follows and compute that unvectorised
+    moved = jnp.zeros(flat.shape, x.dtype).at[rows, flat]
+    moved = moved.set(x.reshape(flat.shape), mode="promise_in_bounds", unique_indices=True)
+    return moved.reshape(x.shape)
 
 
-def _permute_forward(x, order, rank):
-    return _take(x, order), (order, rank)
+@jax.custom_vjp
+def from_order(x: Float[Array, "*rays n"], rank: Int[Array, "*rays n"]) -> Float[Array, "*rays n"]:
+    """The inverse of to_order."""
+    return _take(x, rank)
 
 
-def _permute_backward(saved, grad):
-    return _take(grad, saved[1]), None, None
-
-
-permute.defvjp(_permute_forward, _permute_backward)
+# ranks are a permutation, so each is the other's transpose
+to_order.defvjp(
+    lambda x, rank: (to_order(x, rank), rank), lambda rank, grad: (_take(grad, rank), None)
+)
+from_order.defvjp(
+    lambda x, rank: (from_order(x, rank), rank), lambda rank, grad: (to_order(grad, rank), None)
+)
 
 
 def _take(x, index):
     return jnp.take_along_axis(x, index, -1, mode="promise_in_bounds")
 
 
-def _search(ascending, values, side):
-    search = lambda a, v: jnp.searchsorted(a, v, side=side)
-    rows = jax.vmap(search)(
-        ascending.reshape(-1, ascending.shape[-1]), values.reshape(-1, values.shape[-1])
-    )
-    return rows.reshape(values.shape).astype(jnp.int32)
-
-
 def _count_not_above(ascending, values):
     """How many entries of `ascending` are <= each value."""
-    return _search(ascending, values, "right")
-
-
-def _count_below(ascending, values):
-    """How many entries of `ascending` are < each value."""
-    return _search(ascending, values, "left")
+    # every entry beside every value, in registers: a third of a binary search's time
+    entries = jnp.moveaxis(ascending, -1, 0)[..., None]
+    return sum((entry <= values).astype(jnp.int32) for entry in entries)

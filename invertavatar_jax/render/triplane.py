@@ -31,6 +31,25 @@ def project(
     return jnp.stack([jnp.stack([scaled[..., i] for i in pair], -1) for pair in axes], 1)
 
 
+def fold_planes(
+    planes: Float[Array, "b p h w c"], axes: Axes = PLANE_AXES
+) -> tuple[Float[Array, "b q h w c"], Axes]:
+    """The fewest planes whose values sum to the mean of the given ones, and their axes; float32.
+
+    A square plane is added to one that runs along the same two axes the other way round, so
+    that points are looked up in two planes where the released model has three.
+    """
+    planes = planes.astype(jnp.float32) / len(axes)
+    folded: dict[tuple[int, int], Array] = {}
+    for i, pair in enumerate(axes):
+        mirrored = pair[::-1]
+        if mirrored in folded and planes.shape[2] == planes.shape[3]:
+            folded[mirrored] = folded[mirrored] + planes[:, i].swapaxes(1, 2)
+        else:
+            folded[pair] = planes[:, i]
+    return jnp.stack(list(folded.values()), 1), tuple(folded)
+
+
 def pad_planes(planes: Float[Array, "b p h w c"]) -> Float[Array, "b p g v c"]:
     """Adds a border of zeros, one texel wide, so that sampling needs no masks."""
     return jnp.pad(planes, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
@@ -42,10 +61,10 @@ def sample_padded(
     box_warp: float,
     axes: Axes = PLANE_AXES,
 ) -> Float[Array, "b n c"]:
-    """Mean of the planes' bilinear values at points; zero outside the box.
+    """Sum of the planes' bilinear values at points; zero outside the box.
 
     Args:
-        padded: planes as pad_planes returns them.
+        padded: planes as pad_planes returns them; those of fold_planes give the mean.
         points: in world units.
         box_warp: side of the box in world units.
 
@@ -64,7 +83,8 @@ def sample_planes(
 
     Source: SPEC section 6.
     """
-    return sample_padded(pad_planes(planes), points, box_warp, axes)
+    folded, axes = fold_planes(planes, axes)
+    return sample_padded(pad_planes(folded), points, box_warp, axes)
 
 
 def sample_each_plane(
@@ -74,7 +94,7 @@ def sample_each_plane(
     axes: Axes = PLANE_AXES,
 ) -> Float[Array, "b p n c"]:
     """As sample_planes, one value per plane instead of their mean."""
-    padded, grid = pad_planes(planes), project(points, box_warp, axes)
+    padded, grid = pad_planes(planes.astype(jnp.float32)), project(points, box_warp, axes)
     values = [_sample(padded, grid[:, [plane]], (plane,)) for plane in range(len(axes))]
     return jnp.stack(values, 1)
 
@@ -88,7 +108,7 @@ class _Corners(NamedTuple):
 
 
 def _sample(padded, grid, planes):
-    """Mean over the planes named of their bilinear values at grid [b, p, n, 2]."""
+    """Sum over the planes named of their bilinear values at grid [b, p, n, 2]."""
     b, p, g, v, c = padded.shape
     # 0 and h + 1 are the border's centres: everything beyond reads it, with weight one
     column = jnp.clip((grid[..., 0] + 1.0) * (0.5 * (v - 2)) + 0.5, 0.0, v - 1)
@@ -110,13 +130,13 @@ def _texels(table, first, stride):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _interpolate(table: Float[Array, "r c"], corners: _Corners, stride: int) -> Float[Array, "m c"]:
-    """Mean over planes of bilinear values; `stride` is the table's rows per texel row."""
+    """Sum over planes of bilinear values; `stride` is the table's rows per texel row."""
     total = 0.0
     for first, right, down in zip(*corners, strict=True):
         a, b, c, d = _texels(table, first, stride)
         right, down = right[:, None], down[:, None]
         total += (a * (1 - right) + b * right) * (1 - down) + (c * (1 - right) + d * right) * down
-    return total / corners.first.shape[0]
+    return total
 
 
 def _interpolate_forward(table, corners, stride):
@@ -125,7 +145,6 @@ def _interpolate_forward(table, corners, stride):
 
 def _interpolate_backward(stride, saved, grad):
     table, corners = saved
-    grad = grad / corners.first.shape[0]
     grad_right, grad_down = [], []
     # the gradient of the position: dead code, and removed, where nobody asks for it
     for first, right, down in zip(*corners, strict=True):

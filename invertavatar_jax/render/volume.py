@@ -1,6 +1,7 @@
 """Tri-planes and a camera -> a feature image, by volume rendering."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,6 +18,10 @@ from invertavatar_jax.types import Camera
 Field = Callable[[Array], tuple[Array, Array]]
 # Mean plane features [b, n, f] and their points -> the same.
 Decode = Callable[[Array, Array], tuple[Array, Array]]
+
+# What a chunk of rays may hold: on a CPU about the caches of two cores, elsewhere so much
+# that every core has work.
+CPU_CHUNK_BYTES, ACCELERATOR_CHUNK_BYTES = 18 * 2**20, 2**30
 
 
 class Rendering(NamedTuple):
@@ -45,7 +50,7 @@ def render(
     even_fine: bool = False,
     proposal: bool = False,
 ) -> Rendering:
-    """Renders images of settings.neural_resolution, in bounded memory.
+    """Renders images of settings.ray_resolution, in bounded memory.
 
     Args:
         decode: mean plane features and points to colour and density; conditions of the
@@ -61,13 +66,13 @@ def render(
     Source: SPEC section 6.
     """
     field = plane_field(decode, planes, settings.box_warp)
-    rays = cast_rays(camera, settings.neural_resolution)
+    rays = cast_rays(camera, settings.ray_resolution)
     if limits is None:
         limits = ray_limits(camera, settings.near, settings.far)
     count = rays.origins.shape[:-1]
     draws = None if key is None else draw(key, count, settings, even_fine=even_fine)
     flat = render_rays(field, rays, limits, settings, draws, proposal=proposal)
-    side = settings.neural_resolution
+    side = settings.ray_resolution
     return jax.tree.map(lambda x: x.reshape(x.shape[0], side, side, -1), flat)
 
 
@@ -95,8 +100,9 @@ def plane_field(
     box_warp: float,
     axes: triplane.Axes = triplane.PLANE_AXES,
 ) -> Field:
-    """The field that `decode` makes of planes."""
-    padded = triplane.pad_planes(planes)
+    """The field that `decode` makes of planes, which may be of any floating-point type."""
+    folded, axes = triplane.fold_planes(planes, axes)
+    padded = triplane.pad_planes(folded)
     return lambda points: decode(triplane.sample_padded(padded, points, box_warp, axes), points)
 
 
@@ -127,7 +133,7 @@ def render_rays(
     *,
     proposal: bool = False,
 ) -> Rendering:
-    """Integrates a field along rays, settings.chunk_rays at a time.
+    """Integrates a field along rays, some at a time: see _chunk_rays.
 
     Args:
         limits: where rays start and end, world units; one number or [b, 1, 1].
@@ -139,12 +145,53 @@ def render_rays(
     if draws is None:
         draws = even_draws(batch, count, settings)
     coarse = samples.stratified(*limits, settings.coarse_samples, draws.jitter)
-    work = (rays, coarse, draws.fine)
     march = functools.partial(_march, field, coarse[..., -1].max(), proposal)
-    step = max(1, settings.chunk_rays // batch)
+    by_rows = functools.partial(_flip_square, count)
+    work = jax.tree.map(by_rows, (rays, coarse, draws.fine))
+    on_cpu = min(settings.chunk_rays, _chunk_rays(settings, CPU_CHUNK_BYTES))
+    elsewhere = _chunk_rays(settings, ACCELERATOR_CHUNK_BYTES)
+    on_cpu, elsewhere = max(1, on_cpu // batch), max(1, elsewhere // batch)
+    if count <= min(on_cpu, elsewhere):
+        out = march(*work)
+    else:
+        out = jax.lax.platform_dependent(
+            work,
+            cpu=functools.partial(_in_chunks, march, on_cpu),
+            default=functools.partial(_in_chunks, march, elsewhere),
+        )
+    return jax.tree.map(by_rows, out)
+
+
+def _chunk_rays(settings: Renderer, budget: int) -> int:
+    """How many rays to integrate at a time, of all images of a batch together.
+
+    The largest arrays of a pass are the decoder's hidden layer and the features and colours
+    around it, together about three numbers a hidden unit for each sample.
+    """
+    samples_of_pass = max(settings.coarse_samples, settings.fine_samples)
+    ray_bytes = 4 * 3 * settings.decoder_hidden * samples_of_pass
+    return budget // ray_bytes
+
+
+def _flip_square(count: int, x):
+    """Rays [b, n, _] of a square image column by column instead of row by row, and back.
+
+    Rays of a column read a narrow strip of every plane that runs along x, and neighbouring
+    columns read the same one: it stays in a core's cache.
+    """
+    side = math.isqrt(count)
+    if side * side != count:
+        return x
+    return x.reshape(x.shape[0], side, side, -1).swapaxes(1, 2).reshape(x.shape)
+
+
+def _in_chunks(march, step: int, work) -> Rendering:
+    """march(*work), `step` rays of each image at a time; the gradient computes them again."""
+    batch, count = work[0].origins.shape[:2]
     if count <= step:
         return march(*work)
     chunks = -(-count // step)
+    step = -(-count // chunks)  # of nearly equal sizes
     padding = chunks * step - count
 
     def split(x):
@@ -154,8 +201,8 @@ def render_rays(
     def join(x):
         return x.swapaxes(0, 1).reshape(batch, chunks * step, -1)[:, :count]
 
-    parts = jax.lax.map(lambda part: march(*part), jax.tree.map(split, work))
-    return jax.tree.map(join, parts)
+    once = jax.checkpoint(lambda part: march(*part), prevent_cse=False)
+    return jax.tree.map(join, jax.lax.map(once, jax.tree.map(split, work)))
 
 
 def even_draws(
@@ -189,12 +236,12 @@ def _march(field, empty_depth, proposal, rays, coarse, draws) -> Rendering:
         weights = composite.interval_weights(fine_density, fine)
         features = _sum_colours(composite.sample_weights(weights), fine_colour)
         return _rendering(features, weights, fine, empty_depth)
-    order, rank = samples.merge_order(coarse, fine)
-    depth = samples.permute(jnp.concatenate([coarse, fine], -1), order, rank)
+    rank = samples.merge_ranks(coarse, fine)
+    depth = samples.to_order(jnp.concatenate([coarse, fine], -1), rank)
     densities = jnp.concatenate([density, fine_density], -1)
-    weights = composite.interval_weights(samples.permute(densities, order, rank), depth)
+    weights = composite.interval_weights(samples.to_order(densities, rank), depth)
     # colours stay where they are: their weights go back into the samples' own order
-    own = samples.permute(composite.sample_weights(weights), rank, order)
+    own = samples.from_order(composite.sample_weights(weights), rank)
     split = coarse.shape[-1]
     features = _sum_colours(own[..., :split], colour)
     features = features + _sum_colours(own[..., split:], fine_colour)
@@ -202,9 +249,11 @@ def _march(field, empty_depth, proposal, rays, coarse, draws) -> Rendering:
 
 
 def _sum_colours(weights, colour):
-    return (weights[..., None] * colour).sum(-2)
+    # a matrix product: XLA:CPU reduces weights * colour fifty times as slowly
+    exact = jax.lax.Precision.HIGHEST
+    return jnp.einsum("bns,bnsc->bnc", weights, colour, precision=exact)
 
 
 def _rendering(features, weights, depth, empty_depth) -> Rendering:
     mean = composite.mean_depth(weights, depth, empty_depth)
-    return Rendering(2.0 * features - 1.0, mean[..., None], weights.sum(-1)[..., None])
+    return Rendering(2.0 * features - 1.0, mean[..., None], composite.opacity(weights)[..., None])

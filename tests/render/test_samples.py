@@ -74,16 +74,18 @@ def test_merging_equals_a_stable_sort(ties):
     second = np.sort(GENERATOR.uniform(size=(8, 7)), -1).astype(np.float32)
     if ties:
         first, second = np.round(first, 1), np.round(second, 1)
-    order, rank = samples.merge_order(first, second)
     both = np.concatenate([first, second], -1)
-    np.testing.assert_array_equal(order, np.argsort(both, -1, kind="stable"))
+    order = np.argsort(both, -1, kind="stable")
+    rank = samples.merge_ranks(first, second)
     np.testing.assert_array_equal(rank, np.argsort(order, -1))
+    np.testing.assert_array_equal(samples.to_order(both, rank), np.sort(both, -1))
+    np.testing.assert_array_equal(samples.from_order(np.sort(both, -1), rank), both)
 
 
-def test_permutation_has_the_gradient_of_an_indexing():
-    order, rank = samples.merge_order(jnp.array([[1.0, 4.0]]), jnp.array([[0.0, 2.0, 5.0]]))
+def test_moving_to_an_order_and_back_has_the_gradient_of_indexing():
+    rank = samples.merge_ranks(jnp.array([[1.0, 4.0]]), jnp.array([[0.0, 2.0, 5.0]]))
     x, scale = jnp.arange(5.0)[None], jnp.array([[1.0, 2.0, 4.0, 8.0, 16.0]])
-    np.testing.assert_array_equal(samples.permute(x, order, rank), x[:, order[0]])
-    ours = jax.grad(lambda x: (samples.permute(x, order, rank) * scale).sum())(x)
-    plain = jax.grad(lambda x: (jnp.take_along_axis(x, order, -1) * scale).sum())(x)
-    np.testing.assert_array_equal(ours, plain)
+    for ours, index in ((samples.to_order, jnp.argsort(rank)), (samples.from_order, rank)):
+        got = jax.grad(lambda x, ours=ours: (ours(x, rank) * scale).sum())(x)
+        plain = jax.grad(lambda x, i=index: (jnp.take_along_axis(x, i, -1) * scale).sum())(x)
+        np.testing.assert_array_equal(got, plain)
