@@ -65,6 +65,15 @@ def test_an_avatar_made_midway_does_not_disturb_the_stream(model, track):
     assert _equal(model.reconstruct(track), midway)
 
 
+def test_later_frames_do_not_disturb_an_avatar_made_midway(model, track):
+    first, second, *_ = avatar.observations(track)
+    stream = model.observe(None, first)
+    midway = model.finish(stream)
+    before = jax.tree.map(np.array, midway)  # a copy
+    model.observe(stream, second)
+    assert _equal(before, midway)
+
+
 def test_streaming_writes_every_array_of_the_state_over_an_old_one(model, track):
     def places(stream):
         return {leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(stream.memory)}

@@ -219,7 +219,7 @@ def decoders(args: argparse.Namespace) -> Iterator[list[dict]]:
 
         empty = jax.eval_shape(network.apply, own["weights"], clip[0])[1]
         begun = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), empty)
-        for count in (4,) if args.smoke else (32, 128):
+        for count in (4,) if args.smoke else (32, 256):
             run = jax.jit(lambda own, memory, frames, one=one: fold(one, own, memory, frames))
             inputs = (own, begun, jnp.arange(count))
             program, seconds = _compiled(run, *inputs)
