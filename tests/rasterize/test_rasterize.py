@@ -367,3 +367,19 @@ def test_lists_are_a_few_lengths_and_at_most_an_eighth_too_long():
     lengths = {api.fit_capacity(needed) for needed in range(1, 2**14)}
     assert len(lengths) < 15 * api.STEPS
     assert all(n <= api.fit_capacity(n) <= n + n // api.STEPS + 1 for n in range(1, 2**14))
+
+
+@pytest.mark.parametrize(
+    ("platform", "backend", "expected", "absent"),
+    [("cuda", "pallas", "triton", "ui64"), ("tpu", None, "scatter", "ui64")],
+)
+def test_programs_for_accelerators_hold_what_their_compilers_take(
+    platform, backend, expected, absent
+):
+    shapes = [
+        jax.ShapeDtypeStruct((2, 40, 3), jnp.float32),
+        jax.ShapeDtypeStruct((60, 3), jnp.int32),
+    ]
+    find = jax.jit(lambda *a: api.find_triangles(*a, 48, 40, capacity=512, backend=backend))
+    program = find.trace(*shapes).lower(lowering_platforms=(platform,)).as_text()
+    assert expected in program and absent not in program
