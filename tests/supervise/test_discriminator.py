@@ -97,7 +97,7 @@ def test_pictures_of_one_colour_have_finite_second_derivatives(scene):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
-def _convolutions(jaxpr):
+def convolutions(jaxpr):
     for equation in jaxpr.eqns:
         if equation.primitive.name == "conv_general_dilated":
             yield equation.params
@@ -105,7 +105,7 @@ def _convolutions(jaxpr):
             for inner in value if isinstance(value, tuple | list) else (value,):
                 inner = getattr(inner, "jaxpr", inner)
                 if hasattr(inner, "eqns"):
-                    yield from _convolutions(inner)
+                    yield from convolutions(inner)
 
 
 def test_the_penalty_s_gradient_needs_no_grouped_convolution(scene):
@@ -116,7 +116,7 @@ def test_the_penalty_s_gradient_needs_no_grouped_convolution(scene):
         judge = lambda pictures: network.apply(weights, *pictures, camera).logits
         return adversarial.gradient_penalty(judge, (image, neural)).penalty.mean()
 
-    found = list(_convolutions(jax.make_jaxpr(jax.grad(penalty))(weights).jaxpr))
+    found = list(convolutions(jax.make_jaxpr(jax.grad(penalty))(weights).jaxpr))
     assert len(found) > 10
     for params in found:
         assert params["feature_group_count"] == params["batch_group_count"] == 1
