@@ -54,7 +54,9 @@ class Renderer:
     # n x n pixels of the output into channels, which costs a laptop 1/n^2 of the time
     superresolution_fold: int = 0
     proposal: bool = False  # departure: coarse samples only place the fine ones
-    chunk_rays: int = 512  # bounds memory; the result does not depend on it
+    # most rays integrated at a time on a CPU, where less memory than a budget allows is wanted;
+    # the result does not depend on it. See render/volume.py
+    chunk_rays: int = 512
     # departure: rays of a smaller image, enlarged for super-resolution; 0 is the neural one
     preview_resolution: int = _added(0)
 

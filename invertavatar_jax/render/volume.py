@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from invertavatar_jax.render import composite, samples, triplane
@@ -144,22 +145,21 @@ def render_rays(
     batch, count = rays.origins.shape[:2]
     if draws is None:
         draws = even_draws(batch, count, settings)
-    coarse = samples.stratified(*limits, settings.coarse_samples, draws.jitter)
-    march = functools.partial(_march, field, coarse[..., -1].max(), proposal)
-    by_rows = functools.partial(_flip_square, count)
-    work = jax.tree.map(by_rows, (rays, coarse, draws.fine))
+    place = functools.partial(samples.stratified, *limits, settings.coarse_samples)
+    empty_depth = place(draws.jitter)[..., -1].max()
+
+    def integrate(rays, draws):
+        return _march(field, empty_depth, proposal, rays, place(draws.jitter), draws.fine)
+
     on_cpu = min(settings.chunk_rays, _chunk_rays(settings, CPU_CHUNK_BYTES))
     elsewhere = _chunk_rays(settings, ACCELERATOR_CHUNK_BYTES)
     on_cpu, elsewhere = max(1, on_cpu // batch), max(1, elsewhere // batch)
     if count <= min(on_cpu, elsewhere):
-        out = march(*work)
-    else:
-        out = jax.lax.platform_dependent(
-            work,
-            cpu=functools.partial(_in_chunks, march, on_cpu),
-            default=functools.partial(_in_chunks, march, elsewhere),
-        )
-    return jax.tree.map(by_rows, out)
+        return integrate(rays, draws)
+    return jax.lax.platform_dependent(
+        cpu=lambda: _in_chunks(integrate, on_cpu, rays, draws),
+        default=lambda: _in_chunks(integrate, elsewhere, rays, draws),
+    )
 
 
 def _chunk_rays(settings: Renderer, budget: int) -> int:
@@ -173,36 +173,35 @@ def _chunk_rays(settings: Renderer, budget: int) -> int:
     return budget // ray_bytes
 
 
-def _flip_square(count: int, x):
-    """Rays [b, n, _] of a square image column by column instead of row by row, and back.
-
-    Rays of a column read a narrow strip of every plane that runs along x, and neighbouring
-    columns read the same one: it stays in a core's cache.
-    """
-    side = math.isqrt(count)
-    if side * side != count:
-        return x
-    return x.reshape(x.shape[0], side, side, -1).swapaxes(1, 2).reshape(x.shape)
-
-
-def _in_chunks(march, step: int, work) -> Rendering:
-    """march(*work), `step` rays of each image at a time; the gradient computes them again."""
-    batch, count = work[0].origins.shape[:2]
+def _in_chunks(integrate, step: int, rays: Rays, draws: Draws) -> Rendering:
+    """integrate(rays, draws), `step` rays of each image at a time, computed again by gradients."""
+    count = rays.origins.shape[1]
     if count <= step:
-        return march(*work)
+        return integrate(rays, draws)
     chunks = -(-count // step)
     step = -(-count // chunks)  # of nearly equal sizes
-    padding = chunks * step - count
+    order = _columns_first(count)
+    index = np.pad(order, (0, chunks * step - count), mode="edge").reshape(chunks, step)
 
-    def split(x):
-        x = jnp.pad(x, ((0, 0), (0, padding), (0, 0)), mode="edge")
-        return x.reshape(batch, chunks, step, -1).swapaxes(0, 1)
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def some(index):
+        pick = lambda x: x.at[:, index].get(mode="promise_in_bounds")
+        return integrate(*jax.tree.map(pick, (rays, draws)))
 
-    def join(x):
-        return x.swapaxes(0, 1).reshape(batch, chunks * step, -1)[:, :count]
+    parts = jax.lax.map(some, jnp.asarray(index, jnp.int32))  # [chunks, b, step, _]
+    back = np.argsort(order)
+    return jax.tree.map(lambda x: x[back // step, :, back % step].swapaxes(0, 1), parts)
 
-    once = jax.checkpoint(lambda part: march(*part), prevent_cse=False)
-    return jax.tree.map(join, jax.lax.map(once, jax.tree.map(split, work)))
+
+def _columns_first(count: int) -> np.ndarray:
+    """Indices of rays in the order in which they are integrated.
+
+    Those of a square image go column by column: they read a narrow strip of every plane that
+    runs along x, as the neighbouring columns do, and it stays in a core's cache.
+    """
+    side = math.isqrt(count)
+    order = np.arange(count)
+    return order.reshape(side, side).T.reshape(-1) if side * side == count else order
 
 
 def even_draws(

@@ -50,6 +50,23 @@ def test_samples_equal_a_loop(planes, points, axes):
     np.testing.assert_allclose(got, sample_by_loop(planes, points, axes), atol=2e-6)
 
 
+def test_square_planes_are_folded_and_equal_a_loop(planes, points):
+    square = planes[..., :HEIGHT, :]
+    folded, axes = triplane.fold_planes(jnp.asarray(square))
+    assert folded.shape[1] == len(axes) == 2
+    got = triplane.sample_planes(square, points, BOX)
+    np.testing.assert_allclose(got, sample_by_loop(square, points), atol=2e-6)
+    assert triplane.fold_planes(jnp.asarray(square), triplane.PLANE_AXES_FIXED)[0].shape[1] == 3
+
+
+def test_planes_in_bfloat16_are_read_in_float32(planes, points):
+    rounded = jnp.asarray(planes).astype(jnp.bfloat16)
+    got = triplane.sample_planes(rounded, points, BOX)
+    assert got.dtype == jnp.float32
+    expected = triplane.sample_planes(rounded.astype(jnp.float32), points, BOX)
+    np.testing.assert_array_equal(got, expected)
+
+
 def test_each_plane_is_read_alone(planes, points):
     apart = triplane.sample_each_plane(planes, points, BOX)
     mean = triplane.sample_planes(planes, points, BOX)

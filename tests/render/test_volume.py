@@ -51,6 +51,25 @@ def test_the_size_of_chunks_changes_nothing(planes, camera, chunk, proposal):
         np.testing.assert_allclose(parts, whole, atol=2e-5)
 
 
+def test_memory_is_bounded_by_the_budget(planes, camera, monkeypatch):
+    """Four times the rays take little more scratch memory, and four times a chunk does not fit."""
+    camera = jax.tree.map(lambda x: x[:1], camera)
+
+    def temporary(side, budget):
+        monkeypatch.setattr(volume, "CPU_CHUNK_BYTES", budget)
+        settings = dataclasses.replace(
+            SETTINGS, neural_resolution=side, coarse_samples=16, fine_samples=16, chunk_rays=10**6
+        )
+        draw = jax.jit(lambda planes, camera: volume.render(decode, planes, camera, settings))
+        compiled = draw.lower(planes[:1], camera).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    budget = 8 * 2**20  # 683 rays of 16 samples, for 64 hidden units
+    few, many, whole = temporary(32, budget), temporary(64, budget), temporary(64, 16 * budget)
+    assert many < 1.6 * few
+    assert whole > 2 * many
+
+
 def test_chosen_pixels_equal_those_of_the_image(planes, camera):
     image = RENDER(decode, planes, camera, SETTINGS)
     pixels = jnp.array([[0, 35, 7], [13, 5, 30]])
