@@ -107,10 +107,12 @@ def _list_blocks(
 
 
 def _store(needed: Array, compute: Callable[[], Blocks]) -> Blocks:
-    """compute(), whose results XLA must keep: it would work them out again for each pixel."""
+    """compute(); on a CPU XLA must keep its results, or works them out again for each pixel."""
     zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(compute))
-    nowhere = zeros.face._replace(slack=zeros.face.slack - 1)
-    return lax.cond(needed > 0, compute, lambda: zeros._replace(face=nowhere))
+    nothing = zeros._replace(face=zeros.face._replace(slack=zeros.face.slack - 1))
+    # a branch ends with its results in memory; on a GPU the host would wait to choose it
+    kept = lambda: lax.cond(needed > 0, compute, lambda: nothing)
+    return lax.platform_dependent(cpu=kept, default=compute)
 
 
 def _offers(blocks: Blocks, columns: int) -> list[tuple[Array, Array, Array]]:
