@@ -222,7 +222,7 @@ def sweep(settings: Renderer, *, smoke: bool) -> dict[str, Renderer]:
 
 def measured(args: argparse.Namespace) -> Iterator[Rows]:
     """Rows of this process and its environment."""
-    jax.config.update("jax_platforms", {"cpu": "cpu", "gpu": "cuda"}[args.device])
+    jax.config.update("jax_default_device", jax.devices(args.device)[0])
     # float32 on both sides: PyTorch's default, and not that of XLA on a GPU
     jax.config.update("jax_default_matmul_precision", "highest")
     settings = Renderer()

@@ -133,4 +133,5 @@ def _count_not_above(ascending, values):
     """How many entries of `ascending` are <= each value."""
     # every entry beside every value, in registers: a third of a binary search's time
     entries = jnp.moveaxis(ascending, -1, 0)[..., None]
-    return sum((entry <= values).astype(jnp.int32) for entry in entries)
+    none = jnp.zeros(values.shape, jnp.int32)
+    return sum(((entry <= values).astype(jnp.int32) for entry in entries), none)

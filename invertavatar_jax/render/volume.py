@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from invertavatar_jax.render import composite, samples, triplane
@@ -181,26 +180,26 @@ def _in_chunks(integrate, step: int, rays: Rays, draws: Draws) -> Rendering:
     chunks = -(-count // step)
     step = -(-count // chunks)  # of nearly equal sizes
     order = _columns_first(count)
-    index = np.pad(order, (0, chunks * step - count), mode="edge").reshape(chunks, step)
+    index = jnp.pad(order, (0, chunks * step - count), mode="edge").reshape(chunks, step)
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def some(index):
         pick = lambda x: x.at[:, index].get(mode="promise_in_bounds")
         return integrate(*jax.tree.map(pick, (rays, draws)))
 
-    parts = jax.lax.map(some, jnp.asarray(index, jnp.int32))  # [chunks, b, step, _]
-    back = np.argsort(order)
-    return jax.tree.map(lambda x: x[back // step, :, back % step].swapaxes(0, 1), parts)
+    parts = jax.lax.map(some, index)  # [chunks, b, step, _]
+    chunk, place = order // step, order % step  # the order is its own inverse
+    return jax.tree.map(lambda x: x[chunk, :, place].swapaxes(0, 1), parts)
 
 
-def _columns_first(count: int) -> np.ndarray:
-    """Indices of rays in the order in which they are integrated.
+def _columns_first(count: int) -> Int[Array, " n"]:
+    """Indices of rays in the order in which they are integrated; its own inverse.
 
     Those of a square image go column by column: they read a narrow strip of every plane that
     runs along x, as the neighbouring columns do, and it stays in a core's cache.
     """
     side = math.isqrt(count)
-    order = np.arange(count)
+    order = jnp.arange(count)
     return order.reshape(side, side).T.reshape(-1) if side * side == count else order
 
 
