@@ -22,6 +22,7 @@ from invertavatar_jax.ops import conv
 from invertavatar_jax.ops.bias_act import bias_act
 from invertavatar_jax.ops.modulated_conv import channel_split_sft, modulated_conv
 from invertavatar_jax.ops.resample import conv2d_down, conv2d_up
+from invertavatar_jax.ops.row_blocks import operand_type
 from invertavatar_jax.ops.upfirdn import upsample2d
 
 
@@ -41,7 +42,9 @@ class Conv(nn.Module):
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
         weight = self.param("weight", self.weight_init, shape)
         padding = self.kernel // 2 if self.padding is None else self.padding
-        y = conv.conv2d(x, weight.astype(x.dtype), self.stride, padding)
+        kind = operand_type(x)
+        y = conv.conv2d(x.astype(kind), weight.astype(kind), self.stride, padding)
+        y = jnp.astype(y, x.dtype)
         if not self.bias:
             return y
         bias = self.param("bias", self.bias_init, (self.features,))

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from invertavatar_jax.ops.conv import conv2d
 from invertavatar_jax.ops.resample import conv2d_up
+from invertavatar_jax.ops.row_blocks import operand_type
 
 _EPSILON = 1e-8  # the released models'; keeps rsqrt finite
 
@@ -38,8 +39,9 @@ def modulated_conv(
         y = jnp.matmul(pixels, per_sample.astype(x.dtype), preferred_element_type=wide)
         y = y.reshape(*x.shape[:-1], -1)
     else:
-        scaled = (x.astype(wide) * style[:, None, None, :].astype(wide)).astype(x.dtype)
-        narrow = weight.astype(x.dtype)
+        kind = operand_type(x)
+        scaled = (x.astype(wide) * style[:, None, None, :].astype(wide)).astype(kind)
+        narrow = weight.astype(kind)
         y = conv2d_up(scaled, narrow) if up == 2 else conv2d(scaled, narrow, 1, kernel // 2)
         y = jnp.astype(y, wide)
     if not demodulate:

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from invertavatar_jax.ops.upfirdn import BINOMIAL
 
 _BLOCK_PIXELS = 2048  # of the result, before it is doubled: the fastest of 1024 to 8192
+_FEW_PIXELS = 256  # of the input: rounding the weight costs more than the product saves
 _CHANNELS = 32  # the fewest that make a product faster than XLA's convolution
 _GAIN = 2.0  # of each axis's filter, which spreads a pixel over two
 
@@ -24,6 +25,12 @@ _GAIN = 2.0  # of each axis's filter, which spreads a pixel over two
 def pays(x: Float[Array, "b h w i"]) -> bool:
     """Whether a CPU convolves the image faster in this way than in XLA's."""
     return x.dtype == jnp.bfloat16 and x.shape[-1] >= _CHANNELS
+
+
+def operand_type(x: Float[Array, "b h w i"]) -> jnp.dtype:
+    """What to round an image and its weight to: float32 for few pixels of bfloat16."""
+    few = x.shape[0] * x.shape[1] * x.shape[2] < _FEW_PIXELS
+    return jnp.dtype(jnp.float32) if few and x.dtype == jnp.bfloat16 else x.dtype
 
 
 def _bits(x):
