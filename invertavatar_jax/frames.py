@@ -30,7 +30,7 @@ class Geometry(NamedTuple):
 
     sizes: Model
     surface: views.Surface
-    texels: uv.Texels
+    texels: Callable[[], uv.Texels]  # made when first called: driving needs none
     # identity [b k], expression [b e], gaze [b 4] -> vertices and normals [b v 3]; compiled
     deform: Callable[[Any, Any, Any], tuple[Array, Array]]
 
@@ -61,15 +61,18 @@ class Seen(Protocol):
 
 
 def geometry(head: morphable.HeadModel, sizes: Model) -> Geometry:
-    """Draws the UV layout and compiles the deformation of a head."""
+    """Prepares a head: its deformation and its UV layout."""
 
     def deform(identity, expression, gaze_rad):
         vertices = morphable.vertices(head, identity, expression, gaze_rad)
         return vertices, morphable.normals(head, vertices)
 
-    mask = head.head_mask if _mask(sizes) == "head" else head.face_mask
-    texels = uv.make_texels(head.triangles, mask, views.draw_layout(head, sizes.uv_resolution))
-    texels = jax.tree.map(jnp.asarray, texels)
+    @functools.cache
+    def texels() -> uv.Texels:
+        mask = head.head_mask if _mask(sizes) == "head" else head.face_mask
+        layout = views.draw_layout(head, sizes.uv_resolution)
+        return jax.tree.map(jnp.asarray, uv.make_texels(head.triangles, mask, layout))
+
     return Geometry(sizes, views.surface(head), texels, jax.jit(deform))
 
 
@@ -115,7 +118,7 @@ def make_frames(
     return api.grow_capacity(
         lambda capacity: _frames(
             geometry.surface,
-            geometry.texels,
+            geometry.texels(),
             (vertices, normals),
             photo,
             camera,
