@@ -6,10 +6,11 @@ import json
 import pathlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 from tqdm import tqdm
 
 from invertavatar_jax import networks, settings
@@ -33,19 +34,40 @@ def make_loss(training: Training) -> Callable[..., Any]:
     return functools.partial(supervised_loss, networks.build(model), model, training.losses)
 
 
+class Program(NamedTuple):
+    """What a run computes. Runs of one process that share it compile it once."""
+
+    optimizer: optax.GradientTransformation
+    step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]  # see make_train_step
+    measure: Callable[[TrainState, Example], dict[str, jax.Array]]  # nothing random
+    prepare: Callable[..., Example]  # see make_preparer
+
+
+def make_program(training: Training) -> Program:
+    """The functions of a run with these settings; they compile when first called."""
+    optimizer = make_optimizer(
+        training.rate, training.total_steps, training.warmup_steps, training.clip
+    )
+    loss, key = make_loss(training), jax.random.key(0)
+    return Program(
+        optimizer,
+        make_train_step(loss, optimizer, training.average_decay),
+        jax.jit(lambda state, example: loss(state.average, state.buffers, example, key)[1]),
+        make_preparer(morphable.load_head_model(), settings.preset(training.preset)),
+    )
+
+
 def make_validation(
-    training: Training, prepare: Callable[..., Example], count: int = 4
+    training: Training, program: Program, count: int = 4
 ) -> Callable[[TrainState], dict[str, float]]:
     """The loss's metrics on identities that were held out, with nothing random."""
     source = shards.Shards(training.data, slice(-training.held_out, None))
     how = shards.Picking(training.sources, training.targets, 0.0, 0.0)
     data = shards.pipeline(source, how, training.batch_size, seed=1)
-    batches = [prepare(next(data)) for _ in range(count)]
-    loss, key = make_loss(training), jax.random.key(0)
-    measure = jax.jit(lambda state, example: loss(state.average, state.buffers, example, key)[1])
+    batches = [program.prepare(next(data)) for _ in range(count)]
 
     def validate(state: TrainState) -> dict[str, float]:
-        rows = [jax.device_get(measure(state, batch)) for batch in batches]
+        rows = [jax.device_get(program.measure(state, batch)) for batch in batches]
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
     return validate
@@ -59,6 +81,7 @@ def train(
     ship: Callable[[Weights, dict], None] | None = None,
     minutes: float = float("inf"),
     progress: bool = True,
+    program: Program | None = None,
 ) -> TrainState:
     """Runs or resumes a training run in the folder `out`.
 
@@ -66,6 +89,7 @@ def train(
         start_from: weights to begin with where `out` holds no checkpoint.
         ship: called with the averaged weights and facts of the run at every checkpoint.
         minutes: stops, with a checkpoint, after this time.
+        program: of another run with these settings, in place of a new one.
 
     Raises:
         UserError: on missing data, or when the loss stops being finite.
@@ -73,29 +97,26 @@ def train(
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     model = settings.preset(training.preset)
-    optimizer = make_optimizer(
-        training.rate, training.total_steps, training.warmup_steps, training.clip
-    )
+    program = program or make_program(training)
     source = shards.Shards(training.data, slice(None, -training.held_out))
     how = shards.Picking(
         training.sources, training.targets, training.colour_jitter, training.tracking_noise
     )
     data = shards.pipeline(source, how, training.batch_size, training.seed)
     key_init, key = jax.random.split(jax.random.key(training.seed))
-    begin = lambda: make_state(start_from or networks.init(model, key_init), optimizer)
-    step_fn = make_train_step(make_loss(training), optimizer, training.average_decay)
-    prepare = make_preparer(morphable.load_head_model(), model)
-    validate = make_validation(training, prepare)
+    begin = lambda: make_state(start_from or networks.init(model, key_init), program.optimizer)
+    validate = make_validation(training, program)
     with Checkpoints(out / "checkpoints") as checkpoints:
         if (restored := checkpoints.restore(jax.eval_shape(begin))) is None:
-            state = begin()
+            # bound to a device, as a restored state is: one program serves both
+            state = jax.device_put(begin(), jax.devices()[0])
         else:
             state, position = restored
             data.set_state(json.loads(position["grain"]))
         log = Log(out / "log.jsonl", training.total_steps, int(state.step), progress)
         deadline = time.monotonic() + 60 * minutes
         for step in range(int(state.step), training.total_steps):
-            state, metrics = step_fn(state, prepare(next(data)), key)
+            state, metrics = program.step(state, program.prepare(next(data)), key)
             log.add(step + 1, metrics)
             last = step + 1 == training.total_steps or time.monotonic() > deadline
             if last or step == 0 or (step + 1) % training.validate_every == 0:

@@ -1,9 +1,7 @@
 """A shard of a few identities, small and random: what the trainer needs to run."""
 
-import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from configs.supervised import get_config
 from invertavatar_jax.fit.morphable import load_head_model
@@ -46,18 +44,13 @@ def training(shards):
 
 
 @pytest.fixture(scope="session")
-def compiled_once(tmp_path_factory):
-    """Runs compile the same step again and again: all but the first read it from a folder."""
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
-    compilation_cache.reset_cache()
+def program(training):
+    """All runs' functions: compiling the step takes a minute."""
+    return loop.make_program(training)
 
 
 @pytest.fixture(scope="session")
-def whole(training, compiled_once, tmp_path_factory):
+def whole(training, program, tmp_path_factory):
     """An uninterrupted run: its last state and its folder."""
     folder = tmp_path_factory.mktemp("whole")
-    return loop.train(training, folder, progress=False), folder
+    return loop.train(training, folder, progress=False, program=program), folder

@@ -1,6 +1,7 @@
 """Training runs, stops and goes on as if it had not stopped."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -16,10 +17,12 @@ def _equal(left, right) -> bool:
     return all(jax.tree.leaves(same))
 
 
-def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(training, whole, tmp_path):
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(training, program, whole, tmp_path):
     """And the uninterrupted run trained and logged; one test, since compiling takes minutes."""
-    loop.train(training, tmp_path, minutes=0.0, progress=False)  # one step, then out of time
-    again = loop.train(training, tmp_path, progress=False)
+    run = functools.partial(loop.train, training, tmp_path, progress=False, program=program)
+    run(minutes=0.0)  # one step, then out of time
+    again = run()
+    assert program.step._cache_size() == 1  # nor does a restored state compile again
     assert int(again.step) == training.total_steps
     assert _equal(whole[0], again)
     _check_every_network_moved(whole[0])
