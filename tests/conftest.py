@@ -1,5 +1,6 @@
 """Settings shared by all tests."""
 
+import gc
 import json
 import os
 import pathlib
@@ -9,10 +10,31 @@ import pytest
 # Two devices' programs abort on two cores by a rendezvous timeout if dispatched asynchronously.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
+# Most tests wait for the compiler, not for what it made. LLVM leaves machine code as it comes:
+# the program is the same, only slower. Tests against the golden cases are compiled as users'
+# programs are.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Workers share what they compile through files, small programs too.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+import jax
 
 from tests.parity import golden
 
+QUICK = "jax_disable_most_optimizations"
+FULLY_OPTIMISED = pathlib.Path(__file__).parent / "parity"
+# Tracing makes millions of objects that live; looking through them is a tenth of its time.
+gc.set_threshold(100_000, 50, 100)
+
 REPORT: list[dict] = []
+# They take a minute or more: first, so that no worker has one left when the others are done.
+LONGEST = (
+    "test_few_shot_inversion_equals_the_released_one[fs_inversion_eval]",
+    "test_a_run_that_was_stopped_ends_as_if_it_had_not_been",
+    "test_few_shot_inversion_equals_the_released_one[fs_inversion_evalseq]",
+    "test_generator_equals_the_released_one",
+    "test_one_shot_inversion_equals_the_released_one",
+)
 
 
 def pytest_addoption(parser):
@@ -22,6 +44,26 @@ def pytest_addoption(parser):
         help="write case, tolerance and measured error of every comparison with the golden "
         "cases to R.json, and fail if a case of the folder was not compared",
     )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Puts the longest tests at the front of each half: two workers begin with a half each."""
+    long = [item for name in LONGEST for item in items if item.name == name]
+    short = [item for item in items if item not in long]
+    middle = len(items) // 2 - len(long[::2])
+    items[:] = long[::2] + short[:middle] + long[1::2] + short[middle:]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Sets how well programs are compiled, before the fixtures that compile."""
+    quick = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0" and (
+        FULLY_OPTIMISED not in item.path.parents
+    )
+    if jax.config.read(QUICK) != quick:
+        jax.config.update(QUICK, quick)
+        jax.clear_caches()
 
 
 @pytest.fixture(autouse=True)

@@ -57,7 +57,6 @@ def make_weights(model: settings.Model, seed: int):
 def person(tmp_path_factory):
     """A folder with track.npz (six frames), photo.npz (one) and tiny.safetensors."""
     # Every verb builds its own model: compiled programs are shared through files.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
     folder = tmp_path_factory.mktemp("person")
