@@ -46,6 +46,24 @@ def _weights(case: Case, model: settings.Model = MODEL, subtree: str = ""):
     return _on_device(import_weights(template, case.named(prefix)))
 
 
+def _drawing(nets: networks.Networks, model: settings.Model):
+    """A compiled render. What it reads are arguments: then one program, kept, serves all cases."""
+
+    def draw(weights, w_plus, maps, drive, limits):
+        return generator.render(nets, weights, model, w_plus, maps, drive, limits=limits)
+
+    return jax.jit(draw)
+
+
+def _finishing(nets: networks.Networks, model: settings.Model):
+    """Compiled, as `_drawing`; the paper's size takes three times as long op by op."""
+
+    def finish(weights, memory):
+        return inversion.finish(nets, weights, model, memory)
+
+    return jax.jit(finish)
+
+
 def test_generator_equals_the_released_one():
     case = Case("gan_full")
     nets, weights = networks.build(MODEL), _weights(case, subtree="generator")
@@ -54,15 +72,10 @@ def test_generator_equals_the_released_one():
     mapping = part(part(weights, "backbone"), "mapping")
     w_plus = nets.mapping.apply(mapping, z, case.input("cam"), truncation=TRUNCATION)
     case.check("ws", w_plus[:, 0])
-    maps = generator.features(nets, weights, w_plus)
+    maps = jax.jit(lambda weights, w: generator.features(nets, weights, w))(weights, w_plus)
     case.check("tex_img256", nchw(maps.textures[-1]))
     drive = Drive(camera, jnp.asarray(case.input("uvcoords_image")))
-    draw = jax.jit(
-        lambda weights, maps, drive, limits: generator.render(
-            nets, weights, MODEL, w_plus, maps, drive, limits=limits
-        )
-    )
-    out = draw(weights, maps, drive, _limits(camera))
+    out = _drawing(nets, MODEL)(weights, w_plus, maps, drive, _limits(camera))
     case.check("triplane", nchw(out.planes))
     case.check_image("image_raw", nchw(out.raw))
     case.check_image("feature_image", nchw(out.features))
@@ -77,7 +90,7 @@ def test_generator_equals_the_released_one():
         MODEL, renderer=dataclasses.replace(MODEL.renderer, neural_resolution=64)
     )
     first = jax.tree.map(lambda x: x[:1], (w_plus, maps, drive))
-    small = generator.render(nets, weights, half, *first, limits=_limits(first[2].camera))
+    small = _drawing(nets, half)(weights, *first, _limits(first[2].camera))
     case.check_image("image_nr64", nchw(small.image))
     case.done()
 
@@ -107,41 +120,43 @@ def test_few_shot_inversion_equals_the_released_one(name):
     first = jax.tree.map(lambda x: x[0], frames)
     memory = jax.jit(lambda w, f: inversion.start(nets, w, MODEL, f))(weights, first)
     case.check("ws", memory.w_plus)
-    see = jax.jit(
-        lambda w, memory, frame: (
-            inversion.render_coarse(nets, w, MODEL, memory, frame, limits=limits).image
-        )
+    draw, finish = _drawing(nets, MODEL), _finishing(nets, MODEL)
+    see = lambda maps, i: draw(
+        part(weights, "generator"),
+        memory.w_plus,
+        maps,
+        jax.tree.map(lambda x: x[i], frames.drive),
+        limits,
     )
-    each = [see(weights, memory, jax.tree.map(lambda x, i=i: x[i], frames)) for i in range(4)]
+    each = [see(memory.coarse, i).image for i in range(4)]
     rendered = jnp.stack(each)
     case.check_image("e4e_image", nchw(rendered[:, 0]))
     uv = jax.vmap(inversion.texture_input)(frames, rendered - frames.image)
     case.check_image("unet_uv_input", nchw(uv[:, 0]))
-    fold = jax.jit(
-        lambda w, memory, frames: inversion.fold_chunk(
-            nets, w, MODEL, memory, frames, limits=limits
+    if name == "fs_inversion_eval":  # what the chunk's own residuals are, is drawn already
+        add = jax.jit(
+            lambda w, memory, frames, rendered: inversion.add_frames(
+                memory, frames, inversion.refine(nets, w, frames, rendered, memory)
+            )
         )
-    )
-    memory = fold(weights, memory, frames)
-    maps = inversion.finish(nets, weights, MODEL, memory)
+        memory = add(weights, memory, frames, rendered)
+    else:
+        fold = jax.jit(
+            lambda w, memory, frames: inversion.fold_chunk(
+                nets, w, MODEL, memory, frames, limits=limits
+            )
+        )
+        memory = fold(weights, memory, frames)
+    maps = finish(weights, memory)
     _check_features(case, maps)
     for i in range(4):
         case.check_image(f"hidden_tex{i}", nchw(memory.refinement.texture_state[i]))
         case.check_image(f"hidden_tri{i}", nchw(memory.refinement.triplane_state[i]))
-    draw = jax.jit(
-        lambda w, maps, drive: (
-            generator.render(
-                nets, part(w, "generator"), MODEL, memory.w_plus, maps, drive, limits=limits
-            ).image
-        )
-    )
-    driven = [
-        draw(weights, maps, jax.tree.map(lambda x, i=i: x[i], frames.drive)) for i in range(4)
-    ]
+    driven = [see(maps, i).image for i in range(4)]
     case.check_image("image", nchw(jnp.concatenate(driven)))
     if name == "fs_inversion_eval":
-        memory = fold(weights, memory, jax.tree.map(lambda x: x[::-1], frames))
-        maps = inversion.finish(nets, weights, MODEL, memory)
+        backwards = jax.tree.map(lambda x: x[::-1], (frames, rendered))
+        maps = finish(weights, add(weights, memory, *backwards))
         case.check_image("chunk2_tex_x64", nchw(maps.textures[2]))
         case.check_image("chunk2_static_img256", nchw(maps.static[-1]))
     case.done()
@@ -169,12 +184,13 @@ def test_one_shot_inversion_equals_the_released_one():
     fold = jax.jit(lambda w, m, f: inversion.fold_chunk(nets, w, ONE_SHOT, m, f))
     unets = _weights(case, ONE_SHOT, "unet_encoder")
     memory = fold(with_generator(unet_encoder=unets), memory, frames)
-    draw = jax.jit(lambda *args: generator.render(nets, args[0], ONE_SHOT, *args[1:]).image)
+    draw = _drawing(nets, ONE_SHOT)
     # the released forward pass, as in training, takes every modulated feature
     every = dataclasses.replace(ONE_SHOT, one_shot=False)
     for output, model in (("forward_image", every), ("driven_image", ONE_SHOT)):
-        maps = inversion.finish(nets, with_generator(), model, memory)
-        case.check_image(output, nchw(draw(generators, memory.w_plus, maps, first.drive)))
+        maps = _finishing(nets, model)(with_generator(), memory)
+        out = draw(generators, memory.w_plus, maps, first.drive, _limits(first.drive.camera))
+        case.check_image(output, nchw(out.image))
     case.check_image("tex_x64", nchw(maps.textures[2]))
     case.check_image("static_img256", nchw(maps.static[-1]))
     case.done()

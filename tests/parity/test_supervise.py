@@ -1,5 +1,7 @@
 """Discriminators, identity and perceptual networks, and gradients, against the released ones."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,9 +54,10 @@ def test_dual_discriminator(channels):
     weights = case.weights(network.init, *pictures[:2], camera, pictures[2])
 
     @jax.jit
-    def judge(image, neural, landmarks, camera):
+    def run(weights, image, neural, landmarks, camera):  # weights inside are folded for long
         return network.apply(weights, image, neural, camera, landmarks)
 
+    judge = functools.partial(run, weights)
     got = judge(*pictures, camera)
     case.check("logits", got.logits)
     for i in (0, 2, 4, 6):
