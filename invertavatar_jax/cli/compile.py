@@ -19,7 +19,7 @@ COMPILERS = {"cpu": "jaxlib", "cuda": "jax-cuda13-plugin", "tpu": "libtpu"}  # p
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--config, --target, --programs, --quick, --memory-gib and --out."""
+    """--config, --target, --programs, --quick, --compute, --memory-gib and --out."""
     parser.add_argument(
         "--config",
         metavar="PRESET|FILE[:VARIANT]",
@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="optimise less: sooner, and more bytes moved"
     )
     parser.add_argument(
+        "--compute",
+        choices=options.COMPUTE,
+        default=options.COMPUTE[0],
+        help="numbers that reconstruct and animate compute with (float32)",
+    )
+    parser.add_argument(
         "--memory-gib", type=float, help="fail beyond this per device (what the device has)"
     )
     parser.add_argument(
@@ -55,7 +61,7 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
     from invertavatar_jax.compile import mesh, programs, report
 
-    request = _request(args.config)
+    request = _request(args.config)._replace(compute=args.compute)
     makers = programs.choose(args.programs.split(","))
     rows = []
     spread = mesh.make_mesh(target)
@@ -117,6 +123,8 @@ def _command(args: argparse.Namespace) -> str:
     words += ["--programs", args.programs, "--out", args.out]
     if args.quick:
         words.append("--quick")
+    if args.compute != options.COMPUTE[0]:
+        words += ["--compute", args.compute]
     if args.memory_gib is not None:
         words += ["--memory-gib", str(args.memory_gib)]
     return shlex.join(words)

@@ -28,6 +28,7 @@ class Program(NamedTuple):
     jitted: Any
     arguments: tuple
     does: str  # what one call of it makes, in words
+    compute: str = "default"  # its products: of avatar.PRECISIONS, or what JAX does unasked
 
 
 class Request(NamedTuple):
@@ -35,6 +36,7 @@ class Request(NamedTuple):
 
     sizes: Model
     training: Training | None = None  # a run's settings; programs of training need them
+    compute: str = "float32"  # of avatar.PRECISIONS; training has its own
 
 
 Maker = Callable[[Request, Mesh], Iterator[Program]]
@@ -43,8 +45,8 @@ Maker = Callable[[Request, Mesh], Iterator[Program]]
 def reconstruct(request: Request, mesh: Mesh) -> Iterator[Program]:
     """begin, fold and finish: one avatar per device, one frame of each per call."""
     sizes = request.sizes
-    steps, weights = avatar.make_steps(sizes), _weights(sizes)
-    spread = functools.partial(_spread, mesh)
+    steps, weights = avatar.make_steps(sizes, compute=request.compute), _weights(sizes)
+    spread = functools.partial(_spread, mesh, request.compute)
     frame = lambda batch: [abstract.frame(sizes, (batch,))]
     kept = lambda batch: abstract.memory(steps, weights, sizes, batch)
     begin = lambda weights, chunk: steps.begin(weights, chunk, None)
@@ -58,13 +60,13 @@ def reconstruct(request: Request, mesh: Mesh) -> Iterator[Program]:
 def animate(request: Request, mesh: Mesh) -> Iterator[Program]:
     """draw: one image per device and call."""
     sizes = request.sizes
-    steps, weights = avatar.make_steps(sizes), _weights(sizes)
+    steps, weights = avatar.make_steps(sizes, compute=request.compute), _weights(sizes)
     made = lambda batch: abstract.avatar(
         steps, weights, sizes, abstract.memory(steps, weights, sizes, batch)
     )
     drive = lambda batch: abstract.drive(sizes, (batch,))
     draw = lambda weights, avatar, drive: steps.draw(weights, avatar, drive, None)
-    yield _spread(mesh, "draw", draw, weights, (made, drive), "one image each")
+    yield _spread(mesh, request.compute, "draw", draw, weights, (made, drive), "one image each")
 
 
 def train(request: Request, mesh: Mesh) -> Iterator[Program]:
@@ -139,6 +141,7 @@ def parameters(sizes: Model) -> int:
 
 def _spread(
     mesh: Mesh,
+    compute: str,
     name: str,
     step: Callable[..., Any],
     weights: Any,
@@ -149,6 +152,7 @@ def _spread(
     """Gives every device of a mesh its own avatars; all have the weights.
 
     Args:
+        compute: as of Program.
         step: weights, inputs -> output, for any batch.
         made: batch -> shapes of an input.
         used_up: numbers of the arguments that the call donates.
@@ -171,7 +175,7 @@ def _spread(
     )
     inputs = (weights, *(one(mesh.size) for one in made))
     arguments = jax.tree.map(place, inputs, (everywhere, *specs))
-    return Program(name, jax.jit(local, donate_argnums=used_up), arguments, does)
+    return Program(name, jax.jit(local, donate_argnums=used_up), arguments, does, compute)
 
 
 def _batch_axes(small: Any, large: Any) -> Any:

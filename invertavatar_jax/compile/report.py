@@ -45,7 +45,8 @@ def measure(program: Program, target: Target) -> dict[str, Any]:
         "loops_of_unknown_length": spent.unknown_loops,
         "collectives": dict(sorted(spent.collectives.items())),
         "collective_bytes": spent.moved,
-        "roofline": roofline(spent, DEVICES[target.device]),
+        "compute": program.compute,
+        "roofline": roofline(spent, DEVICES[target.device], program.compute),
         "xla_counting_loops_once": {
             "flops": analysis.get("flops"),
             "bytes": analysis.get("bytes accessed"),
@@ -67,20 +68,21 @@ def _memory(stats: Any) -> dict[str, int]:
     }
 
 
-def roofline(spent: cost.Cost, device: Device) -> dict[str, Any] | None:
+def roofline(spent: cost.Cost, device: Device, compute: str) -> dict[str, Any] | None:
     """The shortest time that the device's peaks allow; None where they are not known.
 
     Args:
         spent: collectives are not in it: the wires between devices are not modelled.
+        compute: the kind of its products, of device.flops_per_s.
     """
     if device.flops_per_s is None or device.bytes_per_s is None:
         return None
-    compute, memory = spent.flops / device.flops_per_s, spent.bytes / device.bytes_per_s
+    products, memory = spent.flops / device.flops_per_s[compute], spent.bytes / device.bytes_per_s
     return {
-        "compute_s": compute,
+        "compute_s": products,
         "memory_s": memory,
-        "seconds": max(compute, memory),
-        "bound_by": "compute" if compute > memory else "memory",
+        "seconds": max(products, memory),
+        "bound_by": "compute" if products > memory else "memory",
     }
 
 

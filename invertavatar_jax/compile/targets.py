@@ -13,32 +13,28 @@ class Device(NamedTuple):
 
     platform: str  # of JAX
     memory_bytes: int | None  # None: not known
-    flops_per_s: float | None  # peak of the arithmetic that `arithmetic` names
-    arithmetic: str
+    flops_per_s: dict[str, float] | None  # peak of products; default: as JAX does unasked
     bytes_per_s: float | None  # of its memory
     source: str
 
 
 DEVICES = {
-    # XLA multiplies float32 as TF32 there unless a higher precision is asked for
     "h100": Device(
         "cuda",
         80 * 10**9,
-        495e12,
-        "TF32 tensor cores, dense",
+        {"float32": 67e12, "tensorfloat32": 494.7e12, "bfloat16": 989.4e12, "default": 494.7e12},
         3.35e12,
-        "NVIDIA H100 datasheet, SXM5 80 GB: 989 TFLOP/s of TF32 with sparsity, half without",
+        "NVIDIA H100 datasheet, SXM5 80 GB: dense products, half of what it says with sparsity",
     ),
-    # XLA multiplies float32 in one bfloat16 pass there unless a higher precision is asked for
+    # the matrix units know bfloat16 alone; XLA makes longer numbers of three and six passes
     "v5e": Device(
         "tpu",
         16 * 2**30,
-        197e12,
-        "bfloat16 matrix units",
+        {"float32": 197e12 / 6, "tensorfloat32": 197e12 / 3, "bfloat16": 197e12, "default": 197e12},
         819e9,
         "Google Cloud documentation, TPU v5e: 16 GiB of HBM2, 819 GB/s, 197 TFLOP/s of bfloat16",
     ),
-    "cpu": Device("cpu", None, None, "not known", None, "this machine; nothing is assumed"),
+    "cpu": Device("cpu", None, None, None, "this machine; nothing is assumed"),
 }
 
 

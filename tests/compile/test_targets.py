@@ -61,14 +61,15 @@ def test_a_target_has_as_many_devices_as_its_topology():
 
 def test_the_roofline_is_the_slower_of_products_and_memory():
     device = targets.DEVICES["h100"]
-    slow = cost.NOTHING._replace(flops=device.flops_per_s, bytes=device.bytes_per_s / 2)
-    assert report.roofline(slow, device) == {
+    flops = device.flops_per_s["float32"]
+    slow = cost.NOTHING._replace(flops=flops, bytes=device.bytes_per_s / 2)
+    assert report.roofline(slow, device, "float32") == {
         "compute_s": 1.0,
         "memory_s": 0.5,
         "seconds": 1.0,
         "bound_by": "compute",
     }
-    assert report.roofline(slow, targets.DEVICES["cpu"]) is None
+    assert report.roofline(slow, targets.DEVICES["cpu"], "float32") is None
 
 
 def test_too_little_memory_is_told_with_both_sizes():
