@@ -9,6 +9,7 @@ The table stands between the two marks in the text; what stood there before is r
 import argparse
 import json
 import pathlib
+import re
 from typing import Any
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -16,14 +17,23 @@ HEADER = "| what | ours | peer | peer's | ratio | temporary or peak |\n|---|---|
 Result = dict[str, Any]
 
 
-def table(results: list[Result], *, only_ratios: bool = False) -> str:
-    """One table a result, each under a line that says where it was measured."""
+def table(results: list[Result], match: str = "") -> str:
+    """One table a result, each under a line that says where it was measured.
+
+    Args:
+        match: a regular expression for "row / peer"; the rows that have it are shown.
+    """
     blocks = []
     for result in results:
-        rows = [r for r in result["rows"] if r["peer"] is not None or not only_ratios]
-        lines = [_line(row) for row in rows]
-        blocks.append("\n".join([f"{_where(result)}\n", HEADER, *lines]))
+        shown = [row for row in result["rows"] if re.search(match, _label(row))]
+        if shown:
+            lines = [_line(row) for row in shown]
+            blocks.append("\n".join([f"{_where(result)}\n", HEADER, *lines]))
     return "\n\n".join(blocks)
+
+
+def _label(row: dict[str, Any]) -> str:
+    return f"{row['name']} / {row['peer']}"
 
 
 def _where(result: Result) -> str:
@@ -66,7 +76,7 @@ def plot(results: list[Result], path: pathlib.Path) -> None:
     from matplotlib import pyplot
 
     rows = [row for result in results for row in result["rows"] if row["peer"] is not None]
-    labels = [f"{row['name']}  /  {row['peer']}" for row in rows]
+    labels = [_label(row) for row in rows]
     figure, axes = pyplot.subplots(figsize=(9, 0.8 + 0.22 * len(rows)), layout="constrained")
     ratios = [row["ratio"] for row in rows]
     colours = ["#2a7f62" if ratio <= 1 else "#b3462b" for ratio in ratios]
@@ -85,11 +95,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Benchmark results as a table and a picture.")
     parser.add_argument("results", nargs="+", type=pathlib.Path)
     parser.add_argument("--text", type=pathlib.Path, help="file with the two marks")
-    parser.add_argument("--only-ratios", action="store_true", help="rows that have a peer")
+    parser.add_argument("--match", default="", metavar="REGEX", help='rows, by "name / peer"')
     parser.add_argument("--plot", type=pathlib.Path, metavar="P.png")
     args = parser.parse_args()
     results = [json.loads(path.read_text()) for path in args.results]
-    made = table(results, only_ratios=args.only_ratios)
+    made = table(results, args.match)
     if args.text:
         args.text.write_text(insert(args.text.read_text(), made))
     else:
