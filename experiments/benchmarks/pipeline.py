@@ -178,7 +178,7 @@ def against_torch(args: argparse.Namespace, preset: str, sizes: settings.Model) 
             f"{preset}: aggregate {count} frame{'s' * (count > 1)}",
             lambda count=count: model.reconstruct(seen[:count]),
             {"torch float32": call(twin.aggregate, photos[:count], average)},
-            rounds=max(2, args.rounds // 2),
+            rounds=max(2, args.rounds // 3),
             preset=preset,
         )
 

@@ -48,10 +48,13 @@ def _where(result: Result) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    milliseconds = lambda value: "" if value is None else f"{value:.3g} ms"
+    milliseconds = lambda value: "" if value is None else f"{value:.{0 if value >= 100 else 2}f} ms"
+    name = row["name"]
+    if "frames_per_second" in row:
+        name += f" ({row['frames_per_second']:.1f} frames/s)"
     peak = "" if row["peak_mib"] is None else f"{row['peak_mib']:.0f} MiB"
     ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
-    cells = [row["name"], milliseconds(row["ours_ms"]), row["peer"] or ""]
+    cells = [name, milliseconds(row["ours_ms"]), row["peer"] or ""]
     return "| " + " | ".join([*cells, milliseconds(row["peer_ms"]), ratio, peak]) + " |"
 
 

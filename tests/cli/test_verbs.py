@@ -128,7 +128,7 @@ def test_the_result_in_words_names_every_entry(capsys, avatar_file, person, tmp_
     assert command_line.main(list(map(str, argv))) == 0
     said = capsys.readouterr()
     assert "frames: 2" in said.out and "  render and write: " in said.out
-    assert "render ..." in said.err and " s on cpu" in said.err
+    assert "render and write ..." in said.err and " s on cpu" in said.err
 
 
 BAD = {

@@ -1,0 +1,42 @@
+"""The figures that the documents show are those of the committed results."""
+
+import json
+import pathlib
+
+import pytest
+
+from experiments.benchmarks import table
+
+ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = [json.loads(path.read_text()) for path in sorted(ROOT.glob("docs/benchmarks/*.json"))]
+ROW = {"name": "a", "ours_ms": 1.5, "peer": "b", "peer_ms": 3.0, "ratio": 0.5, "peak_mib": None}
+OTHER = {**ROW, "name": "alone", "peer": None, "peer_ms": None, "ratio": None, "peak_mib": 7.0}
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/benchmarks.md"])
+def test_documents_show_committed_results(name):
+    shown = (ROOT / name).read_text().split(table.BEGIN)[1].split(table.END)[0]
+    lines = {line for line in shown.splitlines() if line and not line.startswith("|---")}
+    measured = set(table.table(RESULTS).splitlines())
+    assert len(lines) > 3
+    assert lines <= measured
+
+
+def test_a_table_has_the_rows_that_match_under_their_environment():
+    environment = {"device": "cpu", "cpu": "c", "cores": 2, "python": "3", "commit": "f00"}
+    environment |= {"packages": {"jax": "1"}, "settings": {}}
+    result = {"title": "T", "rounds": 3, "environment": environment, "rows": [ROW, OTHER]}
+    made = table.table([result], match="/ b$")
+    assert made.startswith(
+        "**T**: cpu, c, 2 cores, Python 3, jax 1; default settings; medians of 3"
+    )
+    assert "| a | 1.50 ms | b | 3.00 ms | 0.50 |  |" in made and "alone" not in made
+    assert "| alone | 1.50 ms |  |  |  | 7 MiB |" in table.table([result])
+    assert table.table([result], match="nothing") == ""
+
+
+def test_a_table_takes_the_place_of_the_one_before():
+    text = f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n"
+    assert table.insert(text, "new") == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
+    with pytest.raises(ValueError, match="lacks the lines"):
+        table.insert("no marks", "new")
