@@ -31,7 +31,8 @@ def _weight(name: str, shape, rule: str, salt: str) -> np.ndarray | None:
         return None
     n = _draw(name, shape, salt)
     if rule == "n/sqrt(fan_in)":
-        return n / np.float32(np.sqrt(np.prod(shape[1:])))
+        n /= np.float32(np.sqrt(np.prod(shape[1:])))  # in place: networks have 10^8 of them
+        return n
     if rule.startswith("0.1n/"):
         return np.float32(0.1) * n / np.float32(rule[5:])
     if rule.startswith("n/"):
@@ -99,7 +100,8 @@ class Case:
     def weights(self, init, *inputs, prefix: str | None = None):
         """Our weights for the network whose `init` is given, filled from the case."""
         template = jax.eval_shape(init, jax.random.key(0), *inputs)
-        return import_weights(template, self.named(prefix))
+        # on the device, or every call would turn and copy them again
+        return jax.device_put(import_weights(template, self.named(prefix)))
 
     def check(self, name: str, got, tolerance: float = 1e-4, *, floor: float | None = 1e-5) -> None:
         """Compares an output in the released layout: max|error| <= tolerance*std + floor.

@@ -78,12 +78,13 @@ def test_latent_encoder():
     case = Case("e4e_encoder")
     image = nhwc(case.input("image"))
     no_average = np.zeros(PAPER.w_dim, np.float32)
+    init = pure(latent.latent_encoder(PAPER)).init
+    weights = case.weights(init, image, no_average)
     for output, batch_statistics, count in (
         ("w_eval", False, 2),
         ("w_train_bn_batch1", True, 1),
     ):
         encoder = pure(latent.latent_encoder(PAPER, batch_statistics=batch_statistics))
-        weights = case.weights(encoder.init, image, no_average)
         case.check(output, jax.jit(encoder.apply)(weights, image[:count], no_average))
     case.done()
 

@@ -214,7 +214,7 @@ def whole():
     case = Case("next3d_full")
     model = settings.prior("next3d")
     template = next3d.shapes(model)
-    weights = jax.device_put(case.weights(lambda key: template))
+    weights = case.weights(lambda key: template)
     landmarks = jnp.asarray(case.input("lms"))
     raster = orthographic.add_alpha(*_released_raster(case), _mask(case))
     box = mouth.mouth_box(landmarks, 256)
