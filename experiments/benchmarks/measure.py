@@ -13,6 +13,7 @@ import platform
 import resource
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -60,6 +61,68 @@ def interleave(sides: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Ti
     }
 
 
+class Worker:
+    """A process that makes named calls when asked: thread pools and memory of its own.
+
+    Two runtimes in one process disturb each other: beside PyTorch, the same program of ours
+    takes a third longer.
+    """
+
+    def __init__(self, module: str, *arguments: str):
+        """Starts `python -m module arguments`, which must call `serve`."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, name: str) -> dict[str, float]:
+        """Wall and CPU milliseconds of one call, and the most memory the process has held.
+
+        Raises:
+            RuntimeError: the process has ended.
+        """
+        pipes = self._process.stdin, self._process.stdout
+        assert pipes[0] is not None and pipes[1] is not None
+        print(name, file=pipes[0], flush=True)
+        line = pipes[1].readline()
+        if not line:
+            raise RuntimeError(f"the process that measures {name!r} has ended; see above")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+
+def serve(calls: dict[str, Callable[[], Any]]) -> None:
+    """Makes the calls that a Worker asks for, until its end."""
+    for line in sys.stdin:
+        cpu_begin, begin = time.process_time(), time.perf_counter()
+        jax.block_until_ready(calls[line.strip()]())
+        spent = time.perf_counter() - begin, time.process_time() - cpu_begin
+        answer = {"wall_ms": 1e3 * spent[0], "cpu_ms": 1e3 * spent[1], "rss_mib": peak_rss_mib()}
+        print(json.dumps(answer), flush=True)
+
+
+def alternate(workers: dict[str, Worker], call: str, rounds: int) -> dict[str, Timing]:
+    """As interleave, where every side is a process."""
+    asked: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
+    for i in range(rounds + 1):
+        for name, worker in workers.items():
+            time.sleep(REST_S)
+            answer = worker.ask(call)
+            if i:  # the first call warms up
+                asked[name].append(answer)
+    return {name: _timing(answers) for name, answers in asked.items()}
+
+
+def _timing(answers: list[dict[str, float]]) -> Timing:
+    wall, cpu = ([answer[key] for answer in answers] for key in ("wall_ms", "cpu_ms"))
+    return Timing(statistics.median(wall), min(wall), max(wall), statistics.median(cpu))
+
+
 def row(
     name: str,
     ours: Callable[[], Any],
@@ -76,7 +139,14 @@ def row(
         peak_mib: temporary memory of ours, as measured by the caller.
         facts: kept in the row as they are (error against the peer, sizes).
     """
-    timings = interleave({"ours": ours, **peers}, rounds)
+    return rows_of(name, interleave({"ours": ours, **peers}, rounds), peak_mib, **facts)
+
+
+def rows_of(
+    name: str, timings: dict[str, Timing], peak_mib: float | None = None, **facts: Any
+) -> list[dict[str, Any]]:
+    """One row for each peer of "ours" among the timings; see `row`."""
+    timings = dict(timings)
     mine = timings.pop("ours")
     common = {"ours_ms": mine.median_ms, "ours": mine._asdict(), "peak_mib": peak_mib, **facts}
     if not timings:

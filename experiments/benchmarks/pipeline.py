@@ -3,16 +3,18 @@
 python -m experiments.benchmarks.pipeline --out R.json
 
 The paper's size has random weights: the same ones on both sides. The peer is PyTorch, see
-pipeline_twin.py. Memory and the small model are measured in processes of their own.
+pipeline_twin.py. Every side is measured in a process of its own, and they take turns.
 """
 
 import argparse
 import dataclasses
 import json
 import os
+import pathlib
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -29,7 +31,10 @@ from invertavatar_jax.types import Camera, Frame
 FRAMES = 4  # that are aggregated
 FILM = 48  # frames of the film of the small model
 SIDE = 512  # of the source pictures
+MODULE = "experiments.benchmarks.pipeline"
+SIDES = ("float32", "bfloat16", "torch")
 Rows = list[dict[str, Any]]
+Call = Callable[[], Any]
 
 
 def camera(yaw_rad: float = 0.1) -> Camera:
@@ -130,19 +135,24 @@ def tiny_released() -> settings.Model:
     return dataclasses.replace(tiny, renderer=renderer, departures=settings.Departures())
 
 
-def against_torch(args: argparse.Namespace, preset: str, sizes: settings.Model) -> Iterator[Rows]:
-    """Driving and aggregating, in float32 and bfloat16, beside the peer."""
+def our_calls(sizes: settings.Model, compute: str, out: pathlib.Path) -> dict[str, Call]:
+    """What our side does when asked; see `against_torch`."""
+    model = avatar.Model(sizes, random_weights(sizes), compute=compute)
+    seen = prepare(model)
+    made = model.reconstruct(seen)
+    drive = lambda: model.draw(made, seen[0].frame.drive)
+    calls = {"drive": drive, "image": lambda: np.save(out, np.asarray(drive())[0])}
+    return calls | {f"aggregate {n}": lambda n=n: model.reconstruct(seen[:n]) for n in (1, FRAMES)}
+
+
+def their_calls(sizes: settings.Model, out: pathlib.Path) -> dict[str, Call]:
+    """The same with the same weights by PyTorch."""
     import torch
 
     weights = random_weights(sizes)
     model = avatar.Model(sizes, weights)
-    geometry = frames.geometry(model.head, sizes)
-    seen = [
-        frames.Prepared(*frames.make_frame(geometry, one), one.identity)
-        for one in observations(FRAMES)
-    ]
     twin = make_twin(model, weights)
-    photos = [twin_photo(sizes, one.frame) for one in seen]
+    photos = [twin_photo(sizes, one.frame) for one in prepare(model)]
     average = torch.tensor(weights["buffers"]["generator"]["backbone"]["mapping"]["w_avg"])
 
     def call(function, *inputs):
@@ -152,50 +162,44 @@ def against_torch(args: argparse.Namespace, preset: str, sizes: settings.Model) 
 
         return run
 
-    made = model.reconstruct(seen)
-    theirs = call(twin.aggregate, photos, average)()
-    image = np.asarray(model.draw(made, seen[0].frame.drive))[0]
-    other = call(twin.drive, theirs, photos[0].scene)().clamp(-1, 1)[0].permute(1, 2, 0).numpy()
-    facts = {"preset": preset, "largest_difference_from_torch": float(np.abs(image - other).max())}
-    drive = lambda model: lambda: model.draw(made, seen[0].frame.drive)
-    drive_torch = {"torch float32": call(twin.drive, theirs, photos[0].scene)}
-    yield measure.row(
-        f"{preset}: drive one frame", drive(model), drive_torch, rounds=args.rounds, **facts
-    )
-    narrow = avatar.Model(sizes, model.weights, compute="bfloat16")
-    short = np.asarray(narrow.draw(made, seen[0].frame.drive))[0]
-    psnr = 10 * np.log10(4 / np.square(short - image).mean())
-    yield measure.row(
-        f"{preset}: drive one frame, bfloat16",
-        drive(narrow),
-        drive_torch,
-        rounds=args.rounds,
-        preset=preset,
-        psnr_to_float32=float(psnr),
-    )
-    for count in (1, FRAMES):
-        yield measure.row(
-            f"{preset}: aggregate {count} frame{'s' * (count > 1)}",
-            lambda count=count: model.reconstruct(seen[:count]),
-            {"torch float32": call(twin.aggregate, photos[:count], average)},
-            rounds=max(2, args.rounds // 3),
-            preset=preset,
-        )
+    made = call(twin.aggregate, photos, average)()
+    drive = call(twin.drive, made, photos[0].scene)
+    image = lambda: np.save(out, drive().clamp(-1, 1)[0].permute(1, 2, 0).numpy())
+    return {"drive": drive, "image": image} | {
+        f"aggregate {n}": call(twin.aggregate, photos[:n], average) for n in (1, FRAMES)
+    }
 
 
-def memory(preset: str) -> Rows:
-    """The most memory of a process that makes and drives an avatar; run it in one of its own."""
-    sizes = settings.preset(preset)
-    model = avatar.Model(sizes, random_weights(sizes))
-    seen = observations(FRAMES)
-    stream = None
-    for one in seen:
-        stream = model.observe(stream, one)
-    made = model.finish(stream)
-    jax.block_until_ready(model.render(made, seen[0].expression, camera()))
-    name = f"{preset}: a process that aggregates {FRAMES} frames and drives one"
-    nothing = {"ours_ms": None, "peer": None, "peer_ms": None, "ratio": None}
-    return [{"name": name, **nothing, "peak_mib": measure.peak_rss_mib(), "preset": preset}]
+def prepare(model: avatar.Model) -> list[frames.Prepared]:
+    """The frames as networks read them."""
+    geometry = frames.geometry(model.head, model.sizes)
+    return [
+        frames.Prepared(*frames.make_frame(geometry, one), one.identity)
+        for one in observations(FRAMES)
+    ]
+
+
+def against_torch(args: argparse.Namespace, preset: str) -> Iterator[Rows]:
+    """Driving and aggregating beside the peer, every side in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {side: pathlib.Path(folder) / f"{side}.npy" for side in SIDES}
+        workers = {
+            side: measure.Worker(MODULE, "--serve", f"{side}:{preset}", "--image", str(path))
+            for side, path in paths.items()
+        }
+        peak = {side: worker.ask("image")["rss_mib"] for side, worker in workers.items()}
+        exact, narrow, theirs = (np.load(path) for path in paths.values())
+        facts = {"largest_difference_from_torch": float(np.abs(exact - theirs).max())}
+        psnr = 10 * np.log10(4 / np.square(narrow - exact).mean())
+        facts["bfloat16_psnr_to_float32"] = float(psnr)
+        for call in ("drive", "aggregate 1", f"aggregate {FRAMES}"):
+            timings = measure.alternate(workers, call, args.rounds)
+            for side in ("float32", "bfloat16"):
+                pair = {"ours": timings[side], "torch float32": timings["torch"]}
+                name = f"{preset}: {call} frame{'s' * call.endswith(str(FRAMES))}, {side}"
+                yield measure.rows_of(name, pair, peak[side], preset=preset, **facts)
+        for worker in workers.values():
+            worker.close()
 
 
 def small_film(args: argparse.Namespace) -> Rows:
@@ -268,7 +272,7 @@ def in_child(
     args: argparse.Namespace, what: str, environment: dict[str, str] | None = None
 ) -> Rows:
     """Rows of one part, measured by a process of its own."""
-    command = [sys.executable, "-m", "experiments.benchmarks.pipeline", "--part", what]
+    command = [sys.executable, "-m", MODULE, "--part", what]
     command += ["--rounds", str(args.rounds), *(["--smoke"] if args.smoke else [])]
     done = subprocess.run(
         command,
@@ -282,12 +286,16 @@ def in_child(
 
 def rows(args: argparse.Namespace) -> Iterator[Rows]:
     """All rows; with --part those of one part, as a line of JSON."""
-    if args.part:
-        kind, _, preset = args.part.partition(":")
-        found = memory(preset) if kind == "memory" else PARTS[kind](args)
-        print(json.dumps(found))
+    if args.serve:
+        side, _, preset = args.serve.partition(":")
+        sizes = tiny_released() if preset == "smoke" else settings.preset(preset)
+        given = (sizes, args.image)
+        calls = their_calls(*given) if side == "torch" else our_calls(sizes, side, args.image)
+        measure.serve(calls)
         return
-    preset = "paper"
+    if args.part:
+        print(json.dumps(PARTS[args.part](args)))
+        return
     yield in_child(args, "film")
     yield in_child(args, "at_once")
     for count in (1, 2):
@@ -296,16 +304,14 @@ def rows(args: argparse.Namespace) -> Iterator[Rows]:
         # two devices' programs wait for each other; on few cores they must not be queued
         one_by_one = {"JAX_CPU_ENABLE_ASYNC_DISPATCH": "false"}
         yield in_child(args, "devices", {"XLA_FLAGS": flags, **one_by_one})
-    if args.smoke:
-        yield from against_torch(args, "smoke", tiny_released())
-        return
-    yield in_child(args, f"memory:{preset}")
-    yield from against_torch(args, preset, settings.preset(preset))
+    yield from against_torch(args, "smoke" if args.smoke else "paper")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """--part, for the processes that this one starts."""
+    """What the processes that this one starts are told."""
     parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--image", type=pathlib.Path, help=argparse.SUPPRESS)
 
 
 if __name__ == "__main__":
