@@ -27,10 +27,6 @@ from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.settings import Model as Sizes
 from invertavatar_jax.types import Camera, Drive, FaceFit, Frame
 
-# How networks compute, and what that means for products of float32 matrices: accelerators
-# shorten their operands unless they are told not to, which a CPU never does.
-PRECISIONS = {"float32": "highest", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}
-
 ONE_SHOT = "This one-shot model makes an avatar of exactly one frame"
 
 
@@ -100,11 +96,14 @@ def make_steps(sizes: Sizes, *, released: bool = False, compute: str = "float32"
     """Steps that compile when first used.
 
     Args:
-        compute: one of PRECISIONS.
+        compute: one of settings.COMPUTE.
         released: batch normalisation and ray limits of the released evaluation.
     """
-    narrow = "bfloat16" if compute == "bfloat16" else "float32"
-    nets = networks.build(sizes, batch_statistics=released, compute=narrow)
+    if compute not in settings.COMPUTE:
+        known = ", ".join(settings.COMPUTE)
+        raise ValueError(f"compute: got {compute!r}, expected one of {known}")
+    features, products = settings.COMPUTE[compute]
+    nets = networks.build(sizes, batch_statistics=released, compute=features)
 
     def begin(weights, chunk: list[Frame], key) -> Memory:
         return fold(weights, inversion.start(nets, weights, sizes, chunk[0]), chunk, key)
@@ -136,7 +135,7 @@ def make_steps(sizes: Sizes, *, released: bool = False, compute: str = "float32"
     def finish(weights, memory: Memory) -> Features:
         return inversion.finish(nets, weights, sizes, memory)
 
-    exact = functools.partial(_with_precision, PRECISIONS[compute])
+    exact = functools.partial(_with_precision, products)
     return Steps(
         jax.jit(exact(begin)),
         # offsets and modulation are not read again, but written over

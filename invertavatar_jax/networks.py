@@ -54,10 +54,8 @@ def build(model: Model, *, batch_statistics: bool = False, compute: str = "float
     """
     if compute not in COMPUTE:
         raise ValueError(f"compute: got {compute!r}, expected one of {', '.join(COMPUTE)}")
-    planes, options = (
-        3 * model.plane_channels,
-        dict(batch_statistics=batch_statistics, compute=compute),
-    )
+    planes = 3 * model.plane_channels
+    options = dict(batch_statistics=batch_statistics, compute=compute)
     aggregator = None if model.one_shot else ConvGRU
     synthesis = lambda channels: pure(Synthesis(model.backbone, channels, compute=compute))
     if model.renderer.superresolution_fold:

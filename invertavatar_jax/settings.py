@@ -7,6 +7,14 @@ Fields under "departures" are off in the released model; each says what it adds.
 import dataclasses
 from typing import Any
 
+# How networks compute: the type of what passes between layers, and what products of float32
+# matrices may leave out. Accelerators shorten their operands unless told not to, a CPU never does.
+COMPUTE = {
+    "float32": ("float32", "highest"),
+    "tensorfloat32": ("float32", "tensorfloat32"),
+    "bfloat16": ("bfloat16", "default"),
+}
+
 
 def _added(default: Any) -> Any:
     """A field that older files of weights lack: in them it has the default."""

@@ -191,3 +191,8 @@ def test_a_preview_shows_the_models_avatars_nearly_as_it_does(model, track, move
     assert faster.sizes.renderer.ray_resolution == model.sizes.renderer.neural_resolution // 2
     again = model.render(made, moves.expression[0], camera)
     np.testing.assert_array_equal(again, exact)  # the model itself is as it was
+
+
+def test_an_unknown_way_to_compute_is_told():
+    with pytest.raises(ValueError, match="got 'int8', expected one of float32, tensorfloat32"):
+        avatar.make_steps(settings.preset("tiny"), compute="int8")

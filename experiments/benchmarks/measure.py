@@ -5,6 +5,7 @@ a named peer's, called in turns. The file holds where and with what it was measu
 """
 
 import argparse
+import functools
 import importlib.metadata
 import json
 import os
@@ -14,6 +15,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -43,22 +45,32 @@ class Timing(NamedTuple):
 
 def interleave(sides: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Timing]:
     """Calls every side once to warm up, then all in turns, `rounds` times."""
-    for call in sides.values():
-        jax.block_until_ready(call())
-    wall: dict[str, list[float]] = {name: [] for name in sides}
-    cpu: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
+    return _in_turns(
+        {name: functools.partial(_timed, call) for name, call in sides.items()}, rounds
+    )
+
+
+def _in_turns(sides: dict[str, Callable[[], dict[str, float]]], rounds: int) -> dict[str, Timing]:
+    answers: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+    for i in range(rounds + 1):
         for name, call in sides.items():
             time.sleep(REST_S)
-            cpu_begin, begin = time.process_time(), time.perf_counter()
-            jax.block_until_ready(call())
-            wall[name].append(1e3 * (time.perf_counter() - begin))
-            cpu[name].append(1e3 * (time.process_time() - cpu_begin))
-    middle = statistics.median
-    return {
-        name: Timing(middle(times), min(times), max(times), middle(cpu[name]))
-        for name, times in wall.items()
-    }
+            answer = call()
+            if i:  # the first call warms up
+                answers[name].append(answer)
+    return {name: _timing(some) for name, some in answers.items()}
+
+
+def _timed(call: Callable[[], Any]) -> dict[str, float]:
+    cpu_begin, begin = time.process_time(), time.perf_counter()
+    jax.block_until_ready(call())
+    spent = time.perf_counter() - begin, time.process_time() - cpu_begin
+    return {"wall_ms": 1e3 * spent[0], "cpu_ms": 1e3 * spent[1]}
+
+
+def _timing(answers: list[dict[str, float]]) -> Timing:
+    wall, cpu = ([answer[key] for answer in answers] for key in ("wall_ms", "cpu_ms"))
+    return Timing(statistics.median(wall), min(wall), max(wall), statistics.median(cpu))
 
 
 class Worker:
@@ -99,28 +111,26 @@ class Worker:
 def serve(calls: dict[str, Callable[[], Any]]) -> None:
     """Makes the calls that a Worker asks for, until its end."""
     for line in sys.stdin:
-        cpu_begin, begin = time.process_time(), time.perf_counter()
-        jax.block_until_ready(calls[line.strip()]())
-        spent = time.perf_counter() - begin, time.process_time() - cpu_begin
-        answer = {"wall_ms": 1e3 * spent[0], "cpu_ms": 1e3 * spent[1], "rss_mib": peak_rss_mib()}
-        print(json.dumps(answer), flush=True)
+        answer = _timed(calls[line.strip()])
+        print(json.dumps(answer | {"rss_mib": peak_rss_mib()}), flush=True)
 
 
 def alternate(workers: dict[str, Worker], call: str, rounds: int) -> dict[str, Timing]:
     """As interleave, where every side is a process."""
-    asked: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
-    for i in range(rounds + 1):
-        for name, worker in workers.items():
-            time.sleep(REST_S)
-            answer = worker.ask(call)
-            if i:  # the first call warms up
-                asked[name].append(answer)
-    return {name: _timing(answers) for name, answers in asked.items()}
+    asks = {name: functools.partial(worker.ask, call) for name, worker in workers.items()}
+    return _in_turns(asks, rounds)
 
 
-def _timing(answers: list[dict[str, float]]) -> Timing:
-    wall, cpu = ([answer[key] for answer in answers] for key in ("wall_ms", "cpu_ms"))
-    return Timing(statistics.median(wall), min(wall), max(wall), statistics.median(cpu))
+def in_child(
+    module: str, args: argparse.Namespace, *options: str, environment: dict[str, str]
+) -> dict[str, Any]:
+    """The result of a benchmark that runs in a process of its own, with that environment."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder, "result.json")
+        command = [sys.executable, "-m", module, f"--out={out}", f"--rounds={args.rounds}"]
+        command += [*options, *["--smoke"] * args.smoke]
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        return json.loads(out.read_text())
 
 
 def row(

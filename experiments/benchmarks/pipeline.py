@@ -8,11 +8,8 @@ pipeline_twin.py. Every side is measured in a process of its own, and they take 
 
 import argparse
 import dataclasses
-import json
 import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +20,7 @@ import numpy as np
 from experiments.benchmarks import measure
 from invertavatar_jax import avatar, film, frames, motion, networks, settings
 from invertavatar_jax.fit import morphable
+from invertavatar_jax.metrics.image import psnr
 from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.rasterize import blend
 from invertavatar_jax.render import rays, samples, volume
@@ -190,8 +188,8 @@ def against_torch(args: argparse.Namespace, preset: str) -> Iterator[Rows]:
         peak = {side: worker.ask("image")["rss_mib"] for side, worker in workers.items()}
         exact, narrow, theirs = (np.load(path) for path in paths.values())
         facts = {"largest_difference_from_torch": float(np.abs(exact - theirs).max())}
-        psnr = 10 * np.log10(4 / np.square(narrow - exact).mean())
-        facts["bfloat16_psnr_to_float32"] = float(psnr)
+        everywhere = np.ones(exact.shape[:2], bool)
+        facts["bfloat16_psnr_to_float32"] = psnr(narrow, exact, everywhere)
         for call in ("drive", "aggregate 1", f"aggregate {FRAMES}"):
             timings = measure.alternate(workers, call, args.rounds)
             for side in ("float32", "bfloat16"):
@@ -268,24 +266,14 @@ def devices(args: argparse.Namespace) -> Rows:
 PARTS = {"film": small_film, "at_once": at_once, "devices": devices}
 
 
-def in_child(
-    args: argparse.Namespace, what: str, environment: dict[str, str] | None = None
-) -> Rows:
+def in_child(args: argparse.Namespace, what: str, **environment: str) -> Rows:
     """Rows of one part, measured by a process of its own."""
-    command = [sys.executable, "-m", MODULE, "--part", what]
-    command += ["--rounds", str(args.rounds), *(["--smoke"] if args.smoke else [])]
-    done = subprocess.run(
-        command,
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    variables = {**os.environ, **environment}
+    return measure.in_child(MODULE, args, f"--part={what}", environment=variables)["rows"]
 
 
 def rows(args: argparse.Namespace) -> Iterator[Rows]:
-    """All rows; with --part those of one part, as a line of JSON."""
+    """All rows; with --part those of one part; with --serve none, but calls when asked."""
     if args.serve:
         side, _, preset = args.serve.partition(":")
         sizes = tiny_released() if preset == "smoke" else settings.preset(preset)
@@ -294,7 +282,7 @@ def rows(args: argparse.Namespace) -> Iterator[Rows]:
         measure.serve(calls)
         return
     if args.part:
-        print(json.dumps(PARTS[args.part](args)))
+        yield PARTS[args.part](args)
         return
     yield in_child(args, "film")
     yield in_child(args, "at_once")
@@ -303,7 +291,7 @@ def rows(args: argparse.Namespace) -> Iterator[Rows]:
         flags += f" --xla_force_host_platform_device_count={count}"
         # two devices' programs wait for each other; on few cores they must not be queued
         one_by_one = {"JAX_CPU_ENABLE_ASYNC_DISPATCH": "false"}
-        yield in_child(args, "devices", {"XLA_FLAGS": flags, **one_by_one})
+        yield in_child(args, "devices", XLA_FLAGS=flags, **one_by_one)
     yield from against_torch(args, "smoke" if args.smoke else "paper")
 
 

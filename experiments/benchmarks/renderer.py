@@ -9,12 +9,7 @@ import argparse
 import dataclasses
 import functools
 import importlib.util
-import json
 import os
-import pathlib
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -37,6 +32,7 @@ TUNED = {  # as ./avatar sets them
 }
 CHANNELS, PLANE_SIDE = 32, 256
 AXES = {"released": triplane.PLANE_AXES, "three planes": triplane.PLANE_AXES_FIXED}
+MODULE = "experiments.benchmarks.renderer"
 Rows = list[dict[str, Any]]
 
 
@@ -245,13 +241,8 @@ def in_child(args: argparse.Namespace, environment: str) -> Rows:
     variables = {name: value for name, value in os.environ.items() if name not in TUNED}
     if environment == "tuned":
         variables |= TUNED
-    with tempfile.TemporaryDirectory() as folder:
-        out = pathlib.Path(folder, "rows.json")
-        command = [sys.executable, "-m", "experiments.benchmarks.renderer", f"--out={out}"]
-        command += [f"--environment={environment}", f"--rounds={args.rounds}"]
-        command += ["--smoke"] * args.smoke
-        subprocess.run(command, env=variables, check=True, stdout=subprocess.DEVNULL)
-        result = json.loads(out.read_text())
+    option = f"--environment={environment}"
+    result = measure.in_child(MODULE, args, option, environment=variables)
     settings = result["environment"]["settings"]
     return [
         one | {"name": f"{environment}: {one['name']}", "settings": settings}

@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from invertavatar_jax import settings
 from invertavatar_jax.cli import options
 from invertavatar_jax.cli.console import Console
 from invertavatar_jax.compile import targets
@@ -40,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--compute",
-        choices=options.COMPUTE,
-        default=options.COMPUTE[0],
+        choices=settings.COMPUTE,
+        default="float32",
         help="numbers that reconstruct and animate compute with (float32)",
     )
     parser.add_argument(
@@ -95,7 +96,6 @@ def _request(config: str) -> "Request":
     Raises:
         UserError: there is no such preset or file.
     """
-    from invertavatar_jax import settings
     from invertavatar_jax.cli import train
     from invertavatar_jax.compile.programs import Request
 
@@ -123,7 +123,7 @@ def _command(args: argparse.Namespace) -> str:
     words += ["--programs", args.programs, "--out", args.out]
     if args.quick:
         words.append("--quick")
-    if args.compute != options.COMPUTE[0]:
+    if args.compute != "float32":
         words += ["--compute", args.compute]
     if args.memory_gib is not None:
         words += ["--memory-gib", str(args.memory_gib)]

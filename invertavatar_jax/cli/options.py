@@ -4,14 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from invertavatar_jax import settings
 from invertavatar_jax.cli.console import Console
 from invertavatar_jax.errors import UserError
 
 if TYPE_CHECKING:
     from invertavatar_jax import avatar
-
-
-COMPUTE = ("float32", "tensorfloat32", "bfloat16")
 
 
 class Loaded(NamedTuple):
@@ -62,8 +60,8 @@ def add_speed(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--compute",
-        choices=COMPUTE,
-        default=COMPUTE[0],
+        choices=settings.COMPUTE,
+        default="float32",
         help="numbers that networks compute with (float32); tensorfloat32 and bfloat16 are "
         "faster and less exact on devices made for them",
     )
@@ -83,7 +81,7 @@ def load_model(args: argparse.Namespace, console: Console) -> Loaded:
         arrays, sizes, facts = weights.load(path)
         head = getattr(args, "head", None)
         head = None if head is None else head_models.open_head_model(head)
-        compute = getattr(args, "compute", COMPUTE[0])
+        compute = getattr(args, "compute", "float32")
         model = avatar.Model(sizes, arrays, head, compute=compute)
         return Loaded(model, path, tensors.sha256(path), facts)
 

@@ -14,6 +14,7 @@ from invertavatar_jax.cli.console import Console
 from invertavatar_jax.cli.options import Loaded
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.export import picture, tracks, video
+from invertavatar_jax.metrics import image as metrics
 from invertavatar_jax.types import Camera, FaceFit
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def use_preview(
     count: int,
     console: Console,
 ) -> tuple[Loaded, dict[str, float]]:
-    """The model's preview, and how near it comes to the exact images: PSNR of a few frames.
+    """The model's preview, and how near it comes to the exact images: mean PSNR of a few frames.
 
     Args:
         make: renders frames of a film, by number.
@@ -137,10 +138,14 @@ def use_preview(
     faster = loaded._replace(model=loaded.model.preview())
     which = np.unique(np.linspace(0, count - 1, COMPARED).round().astype(int)).tolist()
     with console.step("compare with the exact image"):
-        pairs = zip(make(loaded, which), make(faster, which), strict=True)
-        errors = [np.square(np.subtract(*map(np.float64, pair))).mean() for pair in pairs]
-    psnr = 10 * np.log10(255**2 / max(np.mean(errors), 1e-9))
-    return faster, {"psnr_to_exact": round(float(psnr), 2)}
+        pairs = zip(make(faster, which), make(loaded, which), strict=True)
+        psnr = [_psnr(near, exact) for near, exact in pairs]
+    return faster, {"psnr_to_exact": round(float(np.mean(psnr)), 2)}
+
+
+def _psnr(image: Picture, truth: Picture) -> float:
+    near, exact = (picture / np.float32(127.5) - 1 for picture in (image, truth))
+    return metrics.psnr(near, exact, np.ones(truth.shape[:2], bool))
 
 
 def reconstruct(loaded: Loaded, track: FaceFit, which: Sequence[int], console: Console) -> "Avatar":

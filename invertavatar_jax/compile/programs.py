@@ -28,7 +28,7 @@ class Program(NamedTuple):
     jitted: Any
     arguments: tuple
     does: str  # what one call of it makes, in words
-    compute: str = "default"  # its products: of avatar.PRECISIONS, or what JAX does unasked
+    compute: str = "default"  # its products: of settings.COMPUTE, or what JAX does unasked
 
 
 class Request(NamedTuple):
@@ -36,7 +36,7 @@ class Request(NamedTuple):
 
     sizes: Model
     training: Training | None = None  # a run's settings; programs of training need them
-    compute: str = "float32"  # of avatar.PRECISIONS; training has its own
+    compute: str = "float32"  # of settings.COMPUTE; training has its own
 
 
 Maker = Callable[[Request, Mesh], Iterator[Program]]
