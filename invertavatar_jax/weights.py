@@ -98,7 +98,8 @@ def load(path: str | os.PathLike | None = None) -> tuple[Weights, settings.Model
         found = arrays[name].shape if name in arrays else "none"
         if found != shape:
             raise UserError(f"{path}: expected {name} of shape {shape}, found {found}")
-    ordered = [np.asarray(arrays.pop(name), np.float32) for name in expected]
+    # one after the other: all of a large model's would exist twice
+    ordered = [jax.device_put(np.asarray(arrays.pop(name), np.float32)) for name in expected]
     return jax.tree.unflatten(jax.tree.structure(template), ordered), model, details["facts"]
 
 

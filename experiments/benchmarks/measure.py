@@ -23,14 +23,15 @@ from typing import Any, NamedTuple
 import jax
 
 REST_S = 0.25  # between calls: thread pools that wait in a loop must not disturb the other side
-ALLOCATOR = (
-    "MALLOC_MMAP_THRESHOLD_",
-    "MALLOC_TRIM_THRESHOLD_",
-    "MALLOC_TOP_PAD_",
-    "GLIBC_TUNABLES",
-    "XLA_FLAGS",
-    "OMP_NUM_THREADS",
-)
+TUNED = {  # as ./avatar sets them
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TOP_PAD_": "268435456",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+ENVIRONMENTS = {"default": {}, "tuned": TUNED}  # of the allocator
+SETTINGS = (*TUNED, "XLA_FLAGS", "OMP_NUM_THREADS")  # that a result names
 PACKAGES = ("jax", "jaxlib", "numpy", "torch", "numba", "deodr", "moderngl")
 
 
@@ -80,10 +81,11 @@ class Worker:
     takes a third longer.
     """
 
-    def __init__(self, module: str, *arguments: str):
+    def __init__(self, module: str, *arguments: str, environment: dict[str, str]):
         """Starts `python -m module arguments`, which must call `serve`."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -119,6 +121,12 @@ def alternate(workers: dict[str, Worker], call: str, rounds: int) -> dict[str, T
     """As interleave, where every side is a process."""
     asks = {name: functools.partial(worker.ask, call) for name, worker in workers.items()}
     return _in_turns(asks, rounds)
+
+
+def allocator(name: str) -> dict[str, str]:
+    """The variables of this process, with the allocator's as in one of ENVIRONMENTS."""
+    others = {key: value for key, value in os.environ.items() if key not in TUNED}
+    return others | ENVIRONMENTS[name]
 
 
 def in_child(
@@ -200,7 +208,7 @@ def environment() -> dict[str, Any]:
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "packages": versions,
-        "settings": {name: os.environ[name] for name in ALLOCATOR if name in os.environ},
+        "settings": {name: os.environ[name] for name in SETTINGS if name in os.environ},
         "commit": _commit(),
     }
 

@@ -3,7 +3,8 @@
 python -m experiments.benchmarks.pipeline --out R.json
 
 The paper's size has random weights: the same ones on both sides. The peer is PyTorch, see
-pipeline_twin.py. Every side is measured in a process of its own, and they take turns.
+pipeline_twin.py. Every side is measured in a process of its own, and they take turns, in two
+environments: `default` leaves malloc as it is, `tuned` is that of ./avatar.
 """
 
 import argparse
@@ -75,7 +76,8 @@ def random_weights(sizes: settings.Model) -> Weights:
             return 0.05 * values + np.float32(offset)
         return values if modulated else values * np.float32(1 / np.sqrt(np.prod(leaf.shape[:-1])))
 
-    return jax.tree_util.tree_map_with_path(draw, networks.shapes(sizes))
+    place = lambda path, leaf: jax.device_put(draw(path, leaf))
+    return jax.tree_util.tree_map_with_path(place, networks.shapes(sizes))
 
 
 def make_twin(model: avatar.Model, weights: Weights):
@@ -177,12 +179,21 @@ def prepare(model: avatar.Model) -> list[frames.Prepared]:
     ]
 
 
-def against_torch(args: argparse.Namespace, preset: str) -> Iterator[Rows]:
-    """Driving and aggregating beside the peer, every side in a process of its own."""
+def against_torch(args: argparse.Namespace, preset: str, allocator: str) -> Iterator[Rows]:
+    """Driving and aggregating beside the peer, every side in a process of its own.
+
+    Args:
+        allocator: of measure.ENVIRONMENTS, for all sides.
+    """
+    environment = measure.allocator(allocator)
     with tempfile.TemporaryDirectory() as folder:
         paths = {side: pathlib.Path(folder) / f"{side}.npy" for side in SIDES}
         workers = {
-            side: measure.Worker(MODULE, "--serve", f"{side}:{preset}", "--image", str(path))
+            side: measure.Worker(
+                MODULE,
+                *("--serve", f"{side}:{preset}", "--image", str(path)),
+                environment=environment,
+            )
             for side, path in paths.items()
         }
         peak = {side: worker.ask("image")["rss_mib"] for side, worker in workers.items()}
@@ -194,7 +205,8 @@ def against_torch(args: argparse.Namespace, preset: str) -> Iterator[Rows]:
             timings = measure.alternate(workers, call, args.rounds)
             for side in ("float32", "bfloat16"):
                 pair = {"ours": timings[side], "torch float32": timings["torch"]}
-                name = f"{preset}: {call} frame{'s' * call.endswith(str(FRAMES))}, {side}"
+                ending = "frames" if call.endswith(str(FRAMES)) else "frame"
+                name = f"{preset}, {allocator}: {call} {ending}, {side}"
                 yield measure.rows_of(name, pair, peak[side], preset=preset, **facts)
         for worker in workers.values():
             worker.close()
@@ -292,7 +304,8 @@ def rows(args: argparse.Namespace) -> Iterator[Rows]:
         # two devices' programs wait for each other; on few cores they must not be queued
         one_by_one = {"JAX_CPU_ENABLE_ASYNC_DISPATCH": "false"}
         yield in_child(args, "devices", XLA_FLAGS=flags, **one_by_one)
-    yield from against_torch(args, "smoke" if args.smoke else "paper")
+    for allocator in measure.ENVIRONMENTS:
+        yield from against_torch(args, "smoke" if args.smoke else "paper", allocator)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 import functools
 import importlib.util
-import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -24,12 +23,6 @@ from invertavatar_jax.render.decoder import OSGDecoder
 from invertavatar_jax.settings import Renderer
 from invertavatar_jax.types import Camera
 
-TUNED = {  # as ./avatar sets them
-    "MALLOC_MMAP_THRESHOLD_": "4294967296",
-    "MALLOC_TRIM_THRESHOLD_": "8589934592",
-    "MALLOC_TOP_PAD_": "268435456",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
 CHANNELS, PLANE_SIDE = 32, 256
 AXES = {"released": triplane.PLANE_AXES, "three planes": triplane.PLANE_AXES_FIXED}
 MODULE = "experiments.benchmarks.renderer"
@@ -238,11 +231,8 @@ def measured(args: argparse.Namespace) -> Iterator[Rows]:
 
 def in_child(args: argparse.Namespace, environment: str) -> Rows:
     """The rows of a child process, whose allocator is set as its environment says."""
-    variables = {name: value for name, value in os.environ.items() if name not in TUNED}
-    if environment == "tuned":
-        variables |= TUNED
     option = f"--environment={environment}"
-    result = measure.in_child(MODULE, args, option, environment=variables)
+    result = measure.in_child(MODULE, args, option, environment=measure.allocator(environment))
     settings = result["environment"]["settings"]
     return [
         one | {"name": f"{environment}: {one['name']}", "settings": settings}
@@ -257,7 +247,7 @@ def rows(args: argparse.Namespace) -> Iterator[Rows]:
     if args.environment or args.device == "gpu":
         yield from measured(args)
         return
-    for environment in ("default", "tuned"):
+    for environment in measure.ENVIRONMENTS:
         yield in_child(args, environment)
 
 
@@ -266,7 +256,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument(
         "--environment",
-        choices=("default", "tuned"),
+        choices=measure.ENVIRONMENTS,
         help="only name the environment that this process was started with; left out, child "
         "processes measure both",
     )
