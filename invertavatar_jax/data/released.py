@@ -9,6 +9,7 @@
     uvRender256x256/<clip>/<frame>_uvgttex.png       the picture in UV space, white where unseen
     headmasks512x512/<clip>/<frame>.png              255 = head and hair
     fgmasks512x512/<clip>/<frame>.png                255 = person
+    lms_counter512x512_newF/<clip>/<frame>.png       contours of the face; may be missing
 
 A data set holds one of the two kinds of masks; photos may have `orthRender256x256_face`.
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 IMAGES, RASTERS, COEFFICIENTS = "images512x512", "orthRender256x256_face_eye", "coeffs"
 UVS, HEADS, PERSONS = "uvRender256x256", "headmasks512x512", "fgmasks512x512"
+CONTOURS = "lms_counter512x512_newF"  # landmark pictures, see data/landmark_map.py
 RASTERS_WITHOUT_EYES = "orthRender256x256_face"  # of photos
 LABELS = ("dataset.json", "dataset_realcam.json")
 SIDE = 256  # of rasters and UV maps
@@ -52,6 +54,7 @@ class Record(NamedTuple):
     uv_rgb: UInt8[np.ndarray, "u u 3"]
     head_matte: UInt8[np.ndarray, "h w"] | None  # None where the data set has none
     matte: UInt8[np.ndarray, "h w"] | None
+    contours: UInt8[np.ndarray, "h w 3"] | None = None
 
 
 def write_clip(root: Path, name: str, clip: "Clip", geometry: frames.Geometry) -> None:
@@ -78,9 +81,9 @@ def write_clip(root: Path, name: str, clip: "Clip", geometry: frames.Geometry) -
         _save(root / COEFFICIENTS / f"{frame}.npy", coefficients)
         _save(root / UVS / f"{frame}.npy", uv[index])
         _save(root / UVS / f"{frame}_uvgttex.png", uv_rgb[index])
-        _save(root / IMAGES / f"{frame}.png", _resize(clip.image[index], side))
-        _save(root / HEADS / f"{frame}.png", _resize(clip.head_matte[index], side))
-        _save(root / PERSONS / f"{frame}.png", _resize(clip.matte[index], side))
+        _save(root / IMAGES / f"{frame}.png", resize_picture(clip.image[index], side))
+        _save(root / HEADS / f"{frame}.png", resize_picture(clip.head_matte[index], side))
+        _save(root / PERSONS / f"{frame}.png", resize_picture(clip.matte[index], side))
         _save(root / IMAGES / f"{frame}.camera.npy", clip.camera[index])
 
 
@@ -115,7 +118,7 @@ class Released:
                 "point to the folder that holds images512x512"
             ) from error
         self._rasters = RASTERS if (self.root / RASTERS).is_dir() else RASTERS_WITHOUT_EYES
-        self._has = {kind: (self.root / kind).is_dir() for kind in (HEADS, PERSONS)}
+        self._has = {kind: (self.root / kind).is_dir() for kind in (HEADS, PERSONS, CONTOURS)}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -129,11 +132,8 @@ class Released:
         file, name, camera = self._label(number)
         image = _read_picture(self.root / IMAGES / file, None)
         uvs = self.root / UVS
-        matte = lambda kind: (
-            _read_picture(self.root / kind / f"{name}.png", image.shape[0])[..., 0]
-            if self._has[kind]
-            else None
-        )
+        picture = lambda kind: _read_picture(self.root / kind / f"{name}.png", image.shape[0])
+        matte = lambda kind: picture(kind)[..., 0] if self._has[kind] else None
         return Record(
             name,
             image,
@@ -144,6 +144,7 @@ class Released:
             _read_picture(uvs / f"{name}_uvgttex.png", SIDE),
             matte(HEADS),
             matte(PERSONS),
+            picture(CONTOURS) if self._has[CONTOURS] else None,
         )
 
     def driving(self, number: int) -> Record:
@@ -221,7 +222,8 @@ def pack(
     return packed
 
 
-def _resize(picture: np.ndarray, side: int) -> np.ndarray:
+def resize_picture(picture: UInt8[np.ndarray, "..."], side: int) -> UInt8[np.ndarray, "..."]:
+    """A square picture at `side` pixels by Lanczos' kernel; one of that side stays as it is."""
     if picture.shape[0] == side:
         return picture
     return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
