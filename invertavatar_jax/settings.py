@@ -251,6 +251,13 @@ PRESETS = {
     ),
 }
 
+# the paper's form at the tiny sizes: what the adversarial stages are tested with
+PRESETS["tiny_paper"] = dataclasses.replace(
+    PRESETS["tiny"],
+    renderer=dataclasses.replace(PRESETS["tiny"].renderer, superresolution_fold=0, proposal=False),
+    departures=Departures(),
+)
+
 
 PRIORS = {
     "next3d": Next3D(),

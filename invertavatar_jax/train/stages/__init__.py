@@ -1,0 +1,1 @@
+"""The stages of training: each makes a train.stage.Stage of its settings."""
