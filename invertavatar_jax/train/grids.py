@@ -64,10 +64,9 @@ def depth_colours(depth: Float[np.ndarray, "*b 1"]) -> Float[np.ndarray, "*b 3"]
     array, whatever they are; a depth that is not finite counts as the greatest.
     """
     finite = np.isfinite(depth)
-    least = depth.min(where=finite, initial=np.inf)
-    most = depth.max(where=finite, initial=-np.inf)
-    span = most - least if most > least else 1.0
-    nearness = np.where(finite, (most - np.where(finite, depth, most)) / span, 0.0)
+    seen = depth[finite] if finite.any() else np.zeros(1)
+    most, span = seen.max(), np.ptp(seen)
+    nearness = (most - np.where(finite, depth, most)) / (span if span > 0 else 1.0)
     return _screen_colour(nearness[..., 0]).astype(np.float32)
 
 
