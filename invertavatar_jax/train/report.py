@@ -126,7 +126,9 @@ def _curves(rows: list[dict]) -> str:
         held = name.startswith(_HELD_OUT)
         where = "held out" if held else "" if name in speed else "training"
         charts.setdefault(name.removeprefix(_HELD_OUT), {})[where] = found[name]
-    drawn = "".join(chart(name, curves) for name, curves in charts.items())
+    # training before held out, so that each keeps its colour
+    in_order = lambda curves: dict(sorted(curves.items(), reverse=True))
+    drawn = "".join(chart(name, in_order(curves)) for name, curves in charts.items())
     return f'<div class="curves">{drawn}</div>' if drawn else ""
 
 

@@ -74,7 +74,7 @@ def test_a_page_tells_curves_pictures_checkpoints_and_how_to_go_on(tmp_path):
         (tmp_path / "checkpoints" / name / "data").write_bytes(bytes(1_500_000))
     page = written(tmp_path)
     assert "Stage gan: step 20 of 20 (finished)" in page.text
-    assert "psnr held out 21.5" in page.text and "loss held out 0.3 training 0.06688" in page.text
+    assert "psnr held out 21.5" in page.text and "loss training 0.06688 held out 0.3" in page.text
     assert page.count("img") == 2 and "grid_00000020" in page.text
     assert "grid_00000010" not in page.text
     assert "20" in page.text and "1.5 MB" in page.text and "orbax" not in page.text
