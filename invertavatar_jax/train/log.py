@@ -249,8 +249,12 @@ def _reopen(path: pathlib.Path, start_step: int) -> io.FileIO:
 
 def _new_events(folder: pathlib.Path, start_step: int) -> io.FileIO:
     """A new file of TensorBoard's, whose name sorts behind those of earlier starts."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / f"events.out.tfevents.{time.time_ns()}").open("ab", buffering=0)
+    path = folder / f"events.out.tfevents.{time.time_ns()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab", buffering=0)
+    except OSError as error:
+        raise _not_written(path, error) from error
     _append(file, events.begin(start_step + 1))
     return file
 
@@ -261,7 +265,11 @@ def _append(file: io.FileIO, data: bytes) -> None:
         while data:
             data = data[file.write(data) :]
     except OSError as error:
-        raise UserError(
-            f"{file.name} was not written: {error.strerror}. Free some space and run the same "
-            "command again; the run goes on from its last checkpoint."
-        ) from error
+        raise _not_written(file.name, error) from error
+
+
+def _not_written(path: object, error: OSError) -> UserError:
+    return UserError(
+        f"{path} was not written: {error.strerror}. Repair this (free some space?) and run the "
+        "same command again; the run goes on from its last checkpoint."
+    )

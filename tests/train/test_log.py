@@ -170,6 +170,12 @@ def test_a_full_disk_is_one_sentence():
     assert roomy.data == b"0123456789"
 
 
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "tensorboard").write_text("a file is in the way")
+    with pytest.raises(UserError, match=r"tensorboard.* was not written: File exists"):
+        open_log(tmp_path)
+
+
 # TensorBoard's messages, as far as they are written: name, number, type (1 double, 2 float,
 # 3 int64, 5 int32, 9 string, 11 message, 12 bytes, 14 taken as 5: an enumeration)
 _MESSAGES = {
