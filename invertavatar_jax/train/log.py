@@ -117,9 +117,12 @@ class Log:
         self._rows: list[_Row] = []
         self._fresh = True  # the first step compiles
         self._log = self._events = None
-        if is_main:
-            self._log = _reopen(self._folder / FILE, start_step)
-            self._events = _new_events(self._folder / "tensorboard", start_step)
+        with contextlib.ExitStack() as opened:
+            if is_main:
+                self._log = opened.enter_context(_reopen(self._folder / FILE, start_step))
+                self._events = opened.enter_context(_new_events(self._folder / "tensorboard"))
+                _append(self._events, events.begin(start_step + 1))
+            self._opened = opened.pop_all()
         often = 0.2 if sys.stderr.isatty() else 10.0  # seconds; a file of output needs few lines
         self._bar = tqdm(
             total=total_steps,
@@ -140,9 +143,7 @@ class Log:
                 self.flush()
         finally:
             self._bar.close()
-            for file in (self._log, self._events):
-                if file is not None:
-                    file.close()
+            self._opened.close()
 
     def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
         """Collects the metrics of the iteration that made `step`; phases may be left out.
@@ -247,16 +248,14 @@ def _reopen(path: pathlib.Path, start_step: int) -> io.FileIO:
     return path.open("ab", buffering=0)
 
 
-def _new_events(folder: pathlib.Path, start_step: int) -> io.FileIO:
+def _new_events(folder: pathlib.Path) -> io.FileIO:
     """A new file of TensorBoard's, whose name sorts behind those of earlier starts."""
     path = folder / f"events.out.tfevents.{time.time_ns()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab", buffering=0)
+        return path.open("ab", buffering=0)
     except OSError as error:
         raise _not_written(path, error) from error
-    _append(file, events.begin(start_step + 1))
-    return file
 
 
 def _append(file: io.FileIO, data: bytes) -> None:
