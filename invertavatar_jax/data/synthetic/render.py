@@ -22,6 +22,7 @@ from invertavatar_jax.rasterize.api import draw, grow_capacity, interpolate
 
 SAMPLES = 2  # per pixel and axis
 LEAST_BLOCKS = 8  # of the rasterizer's list, per pixel: most scenes need less
+LEAST_LIST = 1 << 16  # in small pictures hairs are many for their pixels; longer lists compile anew
 SHADOW_TINT = np.array([0.72, 0.96, 1.0], "f4")  # light scatters in skin, red the farthest
 EYE_RADIUS = 0.0374
 SKULL = np.array([0.0, 0.10, -0.02], "f4")  # its centre
@@ -93,7 +94,7 @@ def make_renderer(anatomy: Anatomy, size: int) -> Callable[[Mesh, View], Drawn]:
 
     def render(mesh: Mesh, view: View) -> Drawn:
         run = lambda capacity: draw_jit(mesh, view, capacity=capacity)
-        return grow_capacity(run, LEAST_BLOCKS * size * size)
+        return grow_capacity(run, max(LEAST_BLOCKS * size * size, LEAST_LIST))
 
     return render
 
