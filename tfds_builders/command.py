@@ -1,8 +1,11 @@
 """The command lines of the builders."""
 
 import argparse
+import contextlib
+import io
 import logging
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -40,16 +43,16 @@ def build(builder: tfds.core.DatasetBuilder, manual: Path | None = None) -> Path
         raise UserError(f"{folder} is there already: delete it to make it again.")
     if manual is not None and not manual.is_dir():
         raise UserError(f"There is no folder {manual} in the released layout: check the path.")
-    logging.getLogger("absl").setLevel(logging.ERROR)
     tfds.disable_progress_bar()  # it cannot know how many examples there will be
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False)
-    )
+    config = tfds.download.DownloadConfig(manual_dir=manual, try_download_gcs=False)
+    with tempfile.TemporaryDirectory() as downloads, contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare(download_dir=downloads, download_config=config)
     return folder
 
 
 def guard(program: str, work: Callable[[], Path]) -> int:
     """Runs a builder; what the user can repair is told in one sentence."""
+    logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         folder = work()
         records = open_records(folder)

@@ -33,23 +33,23 @@ _CONTOURS = (  # MediaPipe's numbers in order, colour, whether the last joins th
 
 
 def place_landmarks(
-    head: HeadModel, vertices: Float[Array, "v 3"], camera: Camera, side: int
-) -> Float[np.ndarray, "468 2"]:
-    """Where a posed head's landmarks fall in its picture.
+    head: HeadModel, vertices: Float[Array, "*b v 3"], camera: Camera, side: int
+) -> Float[np.ndarray, "*b 468 2"]:
+    """Where driven heads' landmarks fall in their pictures.
 
     Args:
-        vertices: of the driven head, world units.
+        vertices: world units.
+        camera: leading axes as the vertices'.
         side: of the square picture, in pixels.
 
     Returns:
         x, y in pixels, pixel centres at .5; NaN for landmarks that the head does not have.
     """
-    corners = np.asarray(vertices)[head.landmark_vertices]
-    points = (corners * head.landmark_weights[..., None]).sum(1)
-    placed, _ = project(camera, points)
+    corners = np.asarray(vertices)[..., head.landmark_vertices, :]
+    placed, _ = project(camera, (corners * head.landmark_weights[..., None]).sum(-2))
     known = head.landmark_index < POINTS
-    landmarks = np.full((POINTS, 2), np.nan, np.float32)
-    landmarks[head.landmark_index[known]] = np.asarray(placed)[known] * side
+    landmarks = np.full((*placed.shape[:-2], POINTS, 2), np.nan, np.float32)
+    landmarks[..., head.landmark_index[known], :] = np.asarray(placed)[..., known, :] * side
     return landmarks
 
 

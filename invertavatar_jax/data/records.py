@@ -20,7 +20,7 @@ import io
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from invertavatar_jax import frames
@@ -137,11 +137,8 @@ def from_scene(clip: Clip, geometry: frames.Geometry, head: HeadModel) -> list[F
     identity = np.tile(clip.identity, (count, 1))
     driven = (identity, clip.expression, clip.gaze_rad)
     seen, _ = frames.make_frames(geometry, clip.image, clip.matte, *driven, camera)
-    vertices = np.asarray(geometry.deform(*driven)[0])
-    contours = [
-        _contours(head, vertices[i], Camera(*(leaf[i] for leaf in camera)), side)
-        for i in range(count)
-    ]
+    vertices, _ = geometry.deform(*driven)
+    points = landmark_map.place_landmarks(head, vertices, camera, side)
     eight_bits = np.round((np.asarray(seen.uv_rgb) + 1) * 127.5).clip(0, 255).astype(np.uint8)
     columns = (
         clip.image,
@@ -151,7 +148,7 @@ def from_scene(clip: Clip, geometry: frames.Geometry, head: HeadModel) -> list[F
         np.asarray(seen.uv_visible, np.float32),
         np.asarray(seen.drive.raster, np.float32),
         clip.camera,
-        np.stack(contours),
+        np.stack([landmark_map.draw_landmarks(face, side) for face in points]),
     )
     return [Frame(*row) for row in zip(*columns, strict=True)]
 
@@ -172,13 +169,6 @@ def _png(picture: UInt8[np.ndarray, "h w c"]) -> io.BytesIO:
     Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(file, "png")
     file.seek(0)
     return file
-
-
-def _contours(
-    head: HeadModel, vertices: Float[Array, "v 3"], camera: Camera, side: int
-) -> UInt8[np.ndarray, "side side 3"]:
-    points = landmark_map.place_landmarks(head, vertices, camera, side)
-    return landmark_map.draw_landmarks(points, side)
 
 
 def _nearest(source: int, target: int) -> np.ndarray:

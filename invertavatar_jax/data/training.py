@@ -194,10 +194,12 @@ def _read(records: Records, drawn: np.ndarray) -> dict[str, np.ndarray]:
         rows = np.stack([found[number][name] for number in numbers.ravel().tolist()])
         return rows.reshape(*numbers.shape, *rows.shape[1:])
 
-    _, clip_numbers, firsts, _ = (np.array(column) for column in zip(*records.clips, strict=True))
+    firsts = [clip.first for clip in records.clips]
+    clip_numbers = np.array([clip.number for clip in records.clips])
     place = np.searchsorted(firsts, shown, "right") - 1
-    batch = {name: stack(name, shown) for name in (*Frame._fields, "frame")}
+    batch = {name: stack(name, shown) for name in Frame._fields}
     batch["clip"] = clip_numbers[place].astype(np.int32)
+    batch["frame"] = stack("frame", shown).astype(np.int32)
     return batch | {f"other_{name}": stack(name, others) for name in OTHER}
 
 
