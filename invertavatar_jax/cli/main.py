@@ -20,6 +20,7 @@ VERBS = {
     "animate": "an avatar and a driver (clip, track or expressions) -> a video",
     "orbit": "an avatar -> a video that looks at it from around",
     "evaluate-clip": "how well an avatar of the first frames predicts the later ones",
+    "doctor": "what is wrong with a data set in the released layout, and how to mend it",
     "train": "train the networks",
     "convert": "a released checkpoint -> weights for this program; nothing in it is run",
     "export": "the program's steps as files that JAX alone runs, on a CPU, a GPU or a TPU",
@@ -27,6 +28,7 @@ VERBS = {
     "info": "versions, devices, presets and their parameter counts",
 }
 USER_ERROR = 2  # the exit code of bad input, as argparse's own
+FAULTS_FOUND = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"avatar {args.verb}: stopped.", file=sys.stderr)
         return 130
     print(json.dumps(result, indent=2, allow_nan=False) if args.json else table(result))
-    return 0
+    return FAULTS_FOUND if result.get("faults") else 0
 
 
 def _parser() -> argparse.ArgumentParser:
