@@ -28,6 +28,12 @@ def camera_of(numbers: Float[Array, "*b 25"]) -> Camera:
     return Camera(numbers[..., :16].reshape(*lead, 4, 4), numbers[..., 16:].reshape(*lead, 3, 3))
 
 
+def photos(batch: Batch) -> Batch:
+    """A batch of clips of one frame without the axis t."""
+    alone = lambda name, x: x if name.startswith("other_") else x[:, 0]
+    return {name: alone(name, x) for name, x in batch.items()}
+
+
 def drives(batch: Batch, prefix: str = "") -> Drive:
     """Camera and raster of a batch's frames; those of another random frame with "other_"."""
     return Drive(camera_of(batch[f"{prefix}camera"]), batch[f"{prefix}raster"])
