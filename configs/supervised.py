@@ -15,34 +15,47 @@ def get_config(variant: str = "small") -> ConfigDict:
             preset="small",
             data="data/synthetic_heads",
             held_out=16,
-            sources=2,
-            targets=4,
-            colour_jitter=1.0,
-            tracking_noise=1.0,
+            weights="",
             batch_size=3,
+            microbatch=3,
+            frames=1,
             total_steps=3000,
-            rate=8e-4,
-            warmup_steps=100,
-            clip=0.5,
-            average_decay=0.995,
-            losses=dict(
-                image=1.0,
-                raw=0.5,
-                gradient=1.0,
-                mask=0.25,
-                raw_mask=0.5,
-                coarse=0.5,
-                head=1.5,
-                keep_skip=0.6,
-            ),
             seed=0,
+            deterministic=False,
+            mesh=dict(data=-1, model=1),
+            sharding=((r".*", ()),),
+            log_every=10,
             validate_every=200,
+            image_every=200,
             checkpoint_every=200,
+            keep=2,
+            settings=dict(
+                sources=2,
+                targets=4,
+                colour_jitter=1.0,
+                tracking_noise=1.0,
+                rate=8e-4,
+                warmup_steps=100,
+                decay_steps=3000,
+                clip=0.5,
+                average_decay=0.995,
+                losses=dict(
+                    image=1.0,
+                    raw=0.5,
+                    gradient=1.0,
+                    mask=0.25,
+                    raw_mask=0.5,
+                    coarse=0.5,
+                    head=1.5,
+                    keep_skip=0.6,
+                ),
+            ),
         )
     )
     if variant == "tiny":
-        config.update(dict(preset="tiny", total_steps=4, batch_size=2, held_out=2, sources=1))
-        config.update(dict(validate_every=2, checkpoint_every=2, warmup_steps=1))
+        config.update(dict(preset="tiny", total_steps=4, batch_size=2, microbatch=2, held_out=2))
+        config.update(dict(validate_every=2, image_every=0, checkpoint_every=2, log_every=1))
+        config.settings.update(dict(sources=1, warmup_steps=1, decay_steps=4))
     elif variant != "small":
         raise ValueError(f"variant {variant!r}: expected 'small' or 'tiny'")
     return config

@@ -1,5 +1,6 @@
 """Reads shards of rendered identities and deals them out as training examples (grain)."""
 
+import hashlib
 import pathlib
 from typing import NamedTuple
 
@@ -39,6 +40,8 @@ class Shards:
         parts = [self._read(path) for path in paths]
         self._arrays = {key: [part[key] for part in parts] for key in PER_FRAME + PER_IDENTITY}
         sizes = [len(part["identity"]) for part in parts]
+        named = "".join(f"{path.name} {path.stat().st_size}\n" for path in paths)
+        self.fingerprint = hashlib.sha256(named.encode()).hexdigest()
         self._index = [(s, i) for s, size in enumerate(sizes) for i in range(size)][selection]
 
     @staticmethod

@@ -1,47 +1,168 @@
-"""Checkpoints of a run: the training state and the position in the data, in one step."""
+"""Checkpoints of a run: the training state, the position in the data and what made them."""
 
+import json
+import logging
 import pathlib
+import shutil
+from typing import Any, NamedTuple
 
 import jax
 from orbax.checkpoint.experimental import v1 as ocp
 
+from invertavatar_jax.errors import UserError
+from invertavatar_jax.train.checksum import checksum, digest
 from invertavatar_jax.train.state import TrainState
+
+_policies = ocp.training.preservation_policies
+
+
+class Restored(NamedTuple):
+    """A state, and what was saved with it."""
+
+    state: TrainState
+    position: dict[str, Any]  # of the data's iterator
+    run: dict[str, Any]  # config, versions
 
 
 class Checkpoints:
-    """The newest checkpoints of a run's folder. Use as a context manager."""
+    """A run's folder of checkpoints, each whole or not there. Use as a context manager."""
 
     def __init__(self, folder: str | pathlib.Path, keep: int = 2):
-        """Opens or makes `folder`; unfinished checkpoints in it are ignored."""
-        policy = ocp.training.preservation_policies.LatestN(keep)
-        self._inner = ocp.training.Checkpointer(
-            pathlib.Path(folder).absolute(), preservation_policy=policy
+        """Opens or makes `folder`; what was not finished in it is removed.
+
+        Args:
+            keep: newest ones that stay; so does the one with the best score.
+        """
+        # one line a checkpoint is ours to write
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        best = _policies.BestN(
+            get_metric_fn=lambda metrics: metrics["score"],
+            n=1,
+            keep_checkpoints_without_metrics=False,
         )
+        self.folder = pathlib.Path(folder).absolute()
+        self._inner = ocp.training.Checkpointer(
+            self.folder,
+            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+            preservation_policy=_policies.AnyPreservationPolicy([_policies.LatestN(keep), best]),
+            cleanup_tmp_directories=True,
+        )
+        self._pending: Any = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._inner.close()
+        try:
+            self.wait()
+        finally:
+            self._inner.close()
 
-    def save(self, state: TrainState, data_position: dict) -> None:
-        """Writes both under the state's step; the call returns when they are on disk."""
-        step = int(state.step)
-        if any(entry.step == step for entry in self._inner.checkpoints):
-            return
-        self._inner.save_checkpointables(step, {"state": state._asdict(), "data": data_position})
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints that are there, oldest first."""
+        return [entry.step for entry in self._inner.checkpoints]
 
-    def restore(self, like: TrainState) -> tuple[TrainState, dict] | None:
-        """The newest state and data position; None if there is none.
+    def save(
+        self,
+        state: TrainState,
+        position: dict[str, Any],
+        run: dict[str, Any],
+        score: float | None = None,
+    ) -> None:
+        """Begins to write all under the state's step, and returns before it is on disk.
 
         Args:
-            like: shapes and types of the state; it is placed on the first device.
+            score: more is better; the best checkpoint is kept.
+
+        Raises:
+            UserError: the one before could not be written.
         """
-        if self._inner.latest is None:
-            return None
-        place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        abstract = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), like._asdict()
+        self.wait()
+        step = int(state.step)
+        if step in self.steps:
+            return
+        described = {"position": position, "run": run, "checksum": digest(checksum(state))}
+        if jax.default_backend() == "cpu":  # there, what is written would be the state itself,
+            state = jax.tree.map(lambda x: x.copy(), state)  # which the next step uses up
+        try:
+            self._pending = self._inner.save_checkpointables_async(
+                step,
+                {"state": state._asdict(), "about": {"json": json.dumps(described)}},
+                metrics=None if score is None else {"score": score},
+            )
+        except OSError as error:
+            raise self._not_written(error) from error
+
+    def wait(self) -> None:
+        """Returns when nothing is being written any more.
+
+        Raises:
+            UserError: it could not be written.
+        """
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        try:
+            pending.result()
+        except (OSError, ValueError) as error:
+            raise self._not_written(error) from error
+
+    def _not_written(self, error: Exception) -> UserError:
+        kept = self.steps
+        last = f"the last whole one is of step {kept[-1]}" if kept else "there is none yet"
+        return UserError(
+            f"{self.folder}: a checkpoint could not be written ({error}); {last}. Make room or "
+            "give write access, then run the same command again: it goes on from there."
         )
-        loaded = self._inner.load_checkpointables(None, {"state": abstract, "data": None})
-        return TrainState(**loaded["state"]), loaded["data"]
+
+    def restore(self, like: TrainState, shardings: TrainState | None = None) -> Restored | None:
+        """The newest checkpoint that is whole; None if there is none.
+
+        One whose files are damaged is set aside, and the one before it is taken.
+
+        Args:
+            like: shapes and types of the state.
+            shardings: where its leaves go; None is the first device.
+
+        Raises:
+            UserError: there are checkpoints, and none of them can be read.
+        """
+        steps, damaged = self.steps, []
+        for step in reversed(steps):
+            try:
+                found = self._load(step, like, shardings)
+            except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+                damaged.append(f"{step} ({str(error).splitlines()[0][:200]})")
+                continue
+            for bad in steps[steps.index(step) + 1 :]:
+                self._set_aside(bad)
+            return found
+        if damaged:
+            raise UserError(
+                f"{self.folder}: none of the checkpoints can be read: {'; '.join(damaged)}. "
+                "Take another folder, or put back files from a copy."
+            )
+        return None
+
+    def _load(self, step: int, like: TrainState, shardings: TrainState | None) -> Restored:
+        place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        where = jax.tree.map(lambda _: place, like) if shardings is None else shardings
+        shape = lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at)
+        abstract = jax.tree.map(shape, like._asdict(), where._asdict())
+        loaded = self._inner.load_checkpointables(step, {"state": abstract, "about": None})
+        state = TrainState(**loaded["state"])
+        about = json.loads(loaded["about"]["json"])
+        if digest(checksum(state)) != about["checksum"]:
+            raise ValueError("its numbers are not those that were written")
+        return Restored(state, about["position"], about["run"])
+
+    def _set_aside(self, step: int) -> None:
+        """Renames a damaged checkpoint, so that its step can be written again."""
+        if jax.process_index() == 0:
+            place = self.folder / str(step)
+            aside = self.folder.parent / "damaged" / str(step)
+            aside.parent.mkdir(exist_ok=True)
+            shutil.rmtree(aside, ignore_errors=True)
+            place.rename(aside)
+        self._inner.reload()

@@ -1,46 +1,108 @@
-"""A training run's settings: from a ConfigDict of configs/ to a frozen dataclass."""
+"""A training run's settings: from a ConfigDict of configs/ to frozen dataclasses."""
 
 import dataclasses
+import importlib
+import typing
+from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from invertavatar_jax import settings
-from invertavatar_jax.train.supervised import LossWeights
+from invertavatar_jax.train.stages import STAGES
+from invertavatar_jax.train.stages.batching import Batching
+
+PACKAGE = "invertavatar_jax.train.stages"
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshShape:
+    """Devices along each axis; -1 takes all that are left."""
+
+    data: int
+    model: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
     """One run."""
 
-    stage: str  # "supervised"
+    stage: str  # one of train.stages.STAGES
     preset: str
-    data: str  # folder of shards
-    held_out: int  # identities at the end that are validated on, never trained on
-    sources: int  # frames that the encoders see at most
-    targets: int  # frames compared, per identity
-    colour_jitter: float
-    tracking_noise: float
-    batch_size: int  # identities
+    data: str  # folder of the training data
+    held_out: int  # clips or people at the end that are measured on, never trained on
+    weights: str  # file to begin with; "" begins with random ones
+    batch_size: int
+    microbatch: int  # samples that see each other; see train.stage
+    frames: int  # of a clip in an example
     total_steps: int
-    rate: float
-    warmup_steps: int
-    clip: float
-    average_decay: float
-    losses: LossWeights
     seed: int
+    deterministic: bool  # the same bits on any number of devices
+    mesh: MeshShape
+    sharding: tuple  # rules of train.mesh
+    log_every: int
     validate_every: int
+    image_every: int  # 0 makes no pictures
     checkpoint_every: int
+    keep: int  # newest checkpoints that are kept, beside the best
+    settings: Any  # of the stage
+
+    @property
+    def batching(self) -> Batching:
+        """Samples of a batch and of its parts."""
+        return Batching(self.batch_size, self.microbatch)
+
+
+def stage_module(name: str) -> Any:
+    """The module of a stage: `Settings`, and `make` of model, settings and batching.
+
+    Raises:
+        ValueError: there is no such stage.
+    """
+    if name not in STAGES:
+        raise ValueError(f"got stage {name!r}, expected one of {', '.join(STAGES)}")
+    return importlib.import_module(f"{PACKAGE}.{name}")
 
 
 def parse(config: ConfigDict) -> Training:
-    """Checks names and types.
+    """Checks names, and that what is named exists.
 
     Raises:
-        ValueError: on an unknown or a missing key, or a preset that does not exist.
+        ValueError: on an unknown or a missing key, a stage or a preset that does not exist,
+            or a batch that microbatches do not divide.
     """
     values = config.to_dict()
-    fields = {field.name for field in dataclasses.fields(Training)}
-    if wrong := sorted(fields ^ set(values)):
+    known = stage_module(str(values.get("stage"))).Settings
+    training = fill(Training, values | {"settings": fill(known, values.get("settings", {}))})
+    settings.preset(training.preset)
+    if training.batch_size % training.microbatch:
+        raise ValueError(
+            f"batch_size: got {training.batch_size}, expected a multiple of the microbatch of "
+            f"{training.microbatch}"
+        )
+    return training
+
+
+def fill(kind: type, values: Mapping[str, Any]) -> Any:
+    """A dataclass of values by name, and the dataclasses in it.
+
+    Raises:
+        ValueError: names are unknown or missing.
+    """
+    fields = typing.get_type_hints(kind)
+    if wrong := sorted(set(fields) ^ set(values)):
         raise ValueError(f"settings unknown or missing: {', '.join(wrong)}")
-    settings.preset(values["preset"])
-    return Training(**values | {"losses": LossWeights(**values["losses"])})
+    made = {}
+    for name, value in values.items():
+        inner = dataclasses.is_dataclass(fields[name]) and isinstance(value, Mapping)
+        made[name] = fill(fields[name], value) if inner else _frozen(value)
+    return kind(**made)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def to_dict(training: Training) -> dict[str, Any]:
+    """Plain values of a run's settings."""
+    return dataclasses.asdict(training)

@@ -11,30 +11,25 @@ from jaxtyping import Array, Float
 from invertavatar_jax import frames
 from invertavatar_jax.fit.morphable import HeadModel
 from invertavatar_jax.settings import Model
-from invertavatar_jax.types import Camera, Drive, Frame
+from invertavatar_jax.train.samples import camera_of
+from invertavatar_jax.types import Drive, Frame
 
 
 class Target(NamedTuple):
-    """Frames to be rendered: n = identities times frames each, identity by identity."""
+    """Frames to be rendered; leading axes b, k."""
 
     drive: Drive
-    image: Float[Array, "n h w 3"]
-    matte: Float[Array, "n h w 1"]
-    background: Float[Array, "n h w 3"]
-    head: Float[Array, "n h w 1"]  # in {0, 1}: where the head's mesh is
+    image: Float[Array, "b k h w 3"]
+    matte: Float[Array, "b k h w 1"]
+    background: Float[Array, "b k h w 3"]
+    head: Float[Array, "b k h w 1"]  # in {0, 1}: where the head's mesh is
 
 
 class Example(NamedTuple):
-    """A batch."""
+    """A batch of the supervised stage."""
 
-    sources: Frame  # leading axes t, b
+    sources: Frame  # leading axes b, t
     targets: Target
-
-
-def camera_of(numbers: Float[np.ndarray, "*b 25"]) -> Camera:
-    """The 25 numbers of a label as matrices."""
-    lead = numbers.shape[:-1]
-    return Camera(numbers[..., :16].reshape(*lead, 4, 4), numbers[..., 16:].reshape(*lead, 3, 3))
 
 
 def make_preparer(head: HeadModel, model: Model) -> Callable[[Mapping[str, np.ndarray]], Example]:
@@ -59,8 +54,8 @@ def make_preparer(head: HeadModel, model: Model) -> Callable[[Mapping[str, np.nd
             flat("gaze_rad"),
             camera,
         )
-        in_time = lambda x: jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1)
-        sources = jax.tree.map(in_time, seen)
+        by_identity = lambda x, count: x.reshape(-1, count, *x.shape[1:])
+        sources = jax.tree.map(lambda x: by_identity(x, count), seen)
         flat, count, identity, camera = tracked(batch, "target")
         drive = frames.make_drives(geometry, identity, flat("expression"), flat("gaze_rad"), camera)
         unit = lambda x: jnp.asarray(x, jnp.float32) / 127.5 - 1
@@ -72,6 +67,6 @@ def make_preparer(head: HeadModel, model: Model) -> Callable[[Mapping[str, np.nd
             unit(np.repeat(batch["background"], count, 0)),
             head_mask,
         )
-        return Example(sources, targets)
+        return Example(sources, jax.tree.map(lambda x: by_identity(x, count), targets))
 
     return prepare

@@ -1,177 +1,270 @@
-"""The training loop: next batch, step; now and then log, validate, checkpoint, ship."""
+"""The training loop: next batches, an iteration; now and then measure, show, save."""
 
+import contextlib
 import dataclasses
-import functools
 import json
 import pathlib
+import sys
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
-import optax
-from tqdm import tqdm
 
-from invertavatar_jax import networks, settings
-from invertavatar_jax.data import shards
+from invertavatar_jax import weights as files
 from invertavatar_jax.errors import UserError
-from invertavatar_jax.fit import morphable
 from invertavatar_jax.pure import Weights
-from invertavatar_jax.train.checkpoint import Checkpoints
-from invertavatar_jax.train.config import Training
-from invertavatar_jax.train.examples import Example, make_preparer
-from invertavatar_jax.train.state import TrainState, make_state, shipped
-from invertavatar_jax.train.step import make_optimizer, make_train_step
-from invertavatar_jax.train.supervised import supervised_loss
+from invertavatar_jax.train import feeds, grids, manifest, report
+from invertavatar_jax.train.checkpoint import Checkpoints, Restored
+from invertavatar_jax.train.checksum import checksum, digest
+from invertavatar_jax.train.config import Training, to_dict
+from invertavatar_jax.train.log import Log
+from invertavatar_jax.train.program import Program
+from invertavatar_jax.train.signals import StopRequest
+from invertavatar_jax.train.state import TrainState, shipped
+from invertavatar_jax.train.step import batch_sharding
+from invertavatar_jax.train.watchdog import Watchdog
 
-LOG_EVERY = 10
-
-
-def make_loss(training: Training) -> Callable[..., Any]:
-    """The stage's loss: params, buffers, example, key -> loss, metrics."""
-    model = settings.preset(training.preset)
-    return functools.partial(supervised_loss, networks.build(model), model, training.losses)
-
-
-class Program(NamedTuple):
-    """What a run computes. Runs of one process that share it compile it once."""
-
-    optimizer: optax.GradientTransformation
-    step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]  # see make_train_step
-    measure: Callable[[TrainState, Example], dict[str, jax.Array]]  # nothing random
-    prepare: Callable[..., Example]  # see make_preparer
+WEIGHTS = "weights.safetensors"  # of a run's folder, written when it ends
+CHECKPOINTS = "checkpoints"
+CHECKSUMS = "checksums.jsonl"
+SCORES = ("psnr_head", "psnr")  # of held-out samples; the first that is measured ranks
+STUCK_S, FIRST_STUCK_S = 1800.0, 7200.0  # without a step: the first compiles
+Save = Callable[[TrainState, float | None], None]
 
 
-def make_program(training: Training) -> Program:
-    """The functions of a run with these settings; they compile when first called."""
-    optimizer = make_optimizer(
-        training.rate, training.total_steps, training.warmup_steps, training.clip
-    )
-    loss, key = make_loss(training), jax.random.key(0)
-    return Program(
-        optimizer,
-        make_train_step(loss, optimizer, training.average_decay),
-        jax.jit(lambda state, example: loss(state.average, state.buffers, example, key)[1]),
-        make_preparer(morphable.load_head_model(), settings.preset(training.preset)),
-    )
+class Batches:
+    """Batches on the devices, the next of them read while an iteration is computed."""
 
+    def __init__(self, feed: feeds.Feed, program: Program):
+        """Begins at the feed's position."""
+        self._inner, self._draws = feed.batches, program.stage.draws
+        self._sharding = batch_sharding(program.placing)
+        self._ahead: list[Any] | None = None
+        self.position = self._inner.get_state()  # behind what `draw` returned last
 
-def make_validation(
-    training: Training, program: Program, count: int = 4
-) -> Callable[[TrainState], dict[str, float]]:
-    """The loss's metrics on identities that were held out, with nothing random."""
-    source = shards.Shards(training.data, slice(-training.held_out, None))
-    how = shards.Picking(training.sources, training.targets, 0.0, 0.0)
-    data = shards.pipeline(source, how, training.batch_size, seed=1)
-    batches = [program.prepare(next(data)) for _ in range(count)]
+    def draw(self) -> list[Any]:
+        """One iteration's batches."""
+        drawn = self._read() if self._ahead is None else self._ahead
+        self._ahead, self.position = None, self._inner.get_state()
+        return drawn
 
-    def validate(state: TrainState) -> dict[str, float]:
-        rows = [jax.device_get(program.measure(state, batch)) for batch in batches]
-        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    def read_ahead(self) -> None:
+        """Reads the next iteration's batches."""
+        self._ahead = self._read()
 
-    return validate
+    def _read(self) -> list[Any]:
+        return [feeds.place(next(self._inner), self._sharding) for _ in range(self._draws)]
 
 
 def train(
     training: Training,
     out: str | pathlib.Path,
     *,
-    start_from: Weights | None = None,
-    ship: Callable[[Weights, dict], None] | None = None,
+    weights: Weights | None = None,
     minutes: float = float("inf"),
+    last_step: int | None = None,
     progress: bool = True,
     program: Program | None = None,
 ) -> TrainState:
     """Runs or resumes a training run in the folder `out`.
 
     Args:
-        start_from: weights to begin with where `out` holds no checkpoint.
-        ship: called with the averaged weights and facts of the run at every checkpoint.
+        weights: to begin with where `out` holds no checkpoint.
         minutes: stops, with a checkpoint, after this time.
+        last_step: stops there, with a checkpoint.
         program: of another run with these settings, in place of a new one.
 
     Raises:
-        UserError: on missing data, or when the loss stops being finite.
+        UserError: missing data, other settings than those the run was begun with, a loss that
+            is not finite, or a checkpoint that cannot be written.
     """
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    model = settings.preset(training.preset)
-    program = program or make_program(training)
-    source = shards.Shards(training.data, slice(None, -training.held_out))
-    how = shards.Picking(
-        training.sources, training.targets, training.colour_jitter, training.tracking_noise
-    )
-    data = shards.pipeline(source, how, training.batch_size, training.seed)
-    key_init, key = jax.random.split(jax.random.key(training.seed))
-    begin = lambda: make_state(start_from or networks.init(model, key_init), program.optimizer)
-    validate = make_validation(training, program)
-    with Checkpoints(out / "checkpoints") as checkpoints:
-        if (restored := checkpoints.restore(jax.eval_shape(begin))) is None:
-            # bound to a device, as a restored state is: one program serves both
-            state = jax.device_put(begin(), jax.devices()[0])
+    program = program or Program(training, weights)
+    feed = feeds.open_feed(training)
+    end = training.total_steps if last_step is None else min(last_step, training.total_steps)
+    with Checkpoints(out / CHECKPOINTS, training.keep) as checkpoints:
+        restored = checkpoints.restore(program.shapes, program.shardings)
+        begun = _describe(training, feed, program, out, restored)
+        if restored is None:
+            state = program.begin()
         else:
-            state, position = restored
-            data.set_state(json.loads(position["grain"]))
-        log = Log(out / "log.jsonl", training.total_steps, int(state.step), progress)
-        deadline = time.monotonic() + 60 * minutes
-        for step in range(int(state.step), training.total_steps):
-            state, metrics = program.step(state, program.prepare(next(data)), key)
-            log.add(step + 1, metrics)
-            last = step + 1 == training.total_steps or time.monotonic() > deadline
-            if last or step == 0 or (step + 1) % training.validate_every == 0:
-                log.write(step + 1, {f"held_out/{k}": v for k, v in validate(state).items()})
-            if last or (step + 1) % training.checkpoint_every == 0:
-                checkpoints.save(state, {"grain": json.dumps(data.get_state())})
-                if ship is not None:
-                    facts = {"steps": step + 1, "identities": len(source)}
-                    named = {"data": pathlib.Path(training.data).name}
-                    facts["training"] = dataclasses.asdict(training) | named
-                    ship(jax.device_get(shipped(state)), facts)
-            if last:
-                break
-    log.close()
+            state = restored.state
+            feed.batches.set_state(restored.position)
+        run = _Run(training, out, program, feed, checkpoints, begun)
+        state = run.go(state, end, time.monotonic() + 60 * minutes, progress)
     return state
 
 
-class Log:
-    """Means of the metrics over some steps: a line of JSON each, and the progress bar."""
+def _describe(
+    training: Training,
+    feed: feeds.Feed,
+    program: Program,
+    out: pathlib.Path,
+    restored: Restored | None,
+) -> dict[str, Any]:
+    """Writes this start's manifest; refuses to go on with other settings."""
+    made = manifest.make_manifest(
+        to_dict(training),
+        data_fingerprint=feed.fingerprint,
+        mesh_shape=dict(program.placing.mesh.shape),
+        seeds={"run": training.seed},
+    )
+    if restored is not None:
+        _check_same(restored.run["manifest"], made, out)
+    if jax.process_index() == 0:
+        manifest.write_manifest(out, made)
+    return {"manifest": made}
 
-    def __init__(self, path: pathlib.Path, total: int, start: int, progress: bool):
-        """Appends to `path`."""
-        self._file = path.open("a")
-        self._bar = tqdm(total=total, initial=start, disable=not progress, unit="step")
-        self._rows: list[dict] = []
-        self._since = time.monotonic()
 
-    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Collects one step; writes every LOG_EVERY steps.
+_MAY_CHANGE = ("mesh", "sharding", "total_steps", "keep", "data", "weights")  # and intervals
 
-        Raises:
-            UserError: if most steps were skipped because a gradient was not finite.
-        """
-        self._bar.update()
-        self._rows.append(metrics)
-        if step % LOG_EVERY and step > 3:
-            return
-        rows = jax.device_get(self._rows)
-        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        means["seconds_per_step"] = (time.monotonic() - self._since) / len(rows)
-        self.write(step, means)
-        self._bar.set_postfix({k: f"{means[k]:.3g}" for k in ("loss", "psnr_head")})
-        self._rows, self._since = [], time.monotonic()
-        if means["skipped"] > 0.5:
-            raise UserError(
-                f"step {step}: the gradient is not finite in most of the last steps "
-                f"(loss {means['loss']}): lower `rate` and resume from the last checkpoint"
+
+def _check_same(old: dict[str, Any], new: dict[str, Any], out: pathlib.Path) -> None:
+    fixed = lambda made: {
+        "config": {
+            name: value
+            for name, value in made["config"].items()
+            if name not in _MAY_CHANGE and not name.endswith("_every")
+        }
+    }
+    if different := manifest.compare_config(fixed(old), fixed(new)):
+        raise UserError(
+            f"{out} holds a run with other settings: {' '.join(different)} Give the settings it "
+            "was begun with, or another folder."
+        )
+    if old["data"] != new["data"]:
+        raise UserError(
+            f"{out} was begun with other training data than {new['config']['data']} holds: give "
+            "the same data, or another folder."
+        )
+    rest = lambda made: {name: value for name, value in made.items() if name != "config"}
+    for sentence in manifest.compare(rest(old), rest(new)):
+        print(f"note: since the last checkpoint, {sentence}", file=sys.stderr)
+
+
+@dataclasses.dataclass
+class _Run:
+    """What the iterations of a run share."""
+
+    training: Training
+    out: pathlib.Path
+    program: Program
+    feed: feeds.Feed
+    checkpoints: Checkpoints
+    described: dict[str, Any]
+
+    def go(self, state: TrainState, end: int, deadline: float, progress: bool) -> TrainState:
+        """Iterations up to `end`, the deadline or a signal; then the weights."""
+        training, step = self.training, int(state.step)
+        key = jax.random.key(training.seed)
+        batches = Batches(self.feed, self.program)
+        with (
+            StopRequest() as stop,
+            Watchdog(STUCK_S, self.out, first_limit_s=FIRST_STUCK_S) as dog,
+            self._open_log(step, progress) as log,
+        ):
+            while step < end:
+                state, metrics = self.program.iterate(state, batches.draw(), key, step)
+                step += 1
+                log.add(step, metrics)
+                dog.beat(FIRST_STUCK_S if step < 3 else None)
+                last = step == end or stop.requested or time.monotonic() > deadline
+                if not last:
+                    batches.read_ahead()
+                self._at(state, step, last, log, batches)
+                if last:
+                    break
+            self.checkpoints.wait()
+        if jax.process_index() == 0:
+            self._finish(state)
+        if stop.requested:
+            print(
+                f"stopped by a signal at step {step}; run the same command again to go on",
+                file=sys.stderr,
             )
+        return state
 
-    def write(self, step: int, values: dict[str, float]) -> None:
-        """Appends one line."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+    def _open_log(self, step: int, progress: bool) -> Log:
+        return Log(
+            self.out,
+            self.training.total_steps,
+            step,
+            stage=self.training.stage,
+            images_per_step=self.training.batch_size * self.training.frames,
+            log_every=self.training.log_every,
+            progress=progress,
+            is_main=jax.process_index() == 0,
+        )
 
-    def close(self) -> None:
-        """Closes file and bar."""
-        self._bar.close()
-        self._file.close()
+    def _at(self, state: TrainState, step: int, last: bool, log: Log, batches: Batches) -> None:
+        """What is done at intervals."""
+        training = self.training
+        due = lambda every: bool(every) and (last or step % every == 0)
+        if step % training.log_every == 0 or due(training.checkpoint_every):
+            self._note_checksum(state, step)
+        score = None
+        if due(training.validate_every) or step == 1:
+            with log.paused():
+                score = self._validate(state, step, log)
+        if due(training.image_every):
+            with log.paused():
+                self._show(state, step, log)
+        if due(training.checkpoint_every):
+            with log.paused():
+                self.checkpoints.save(state, batches.position, self.described, score)
+
+    def _validate(self, state: TrainState, step: int, log: Log) -> float | None:
+        """Measures held-out samples; returns what checkpoints are ranked by."""
+        if not self.feed.held_out:
+            return None
+        sharding, key = batch_sharding(self.program.placing), jax.random.key(0)
+        rows = [
+            jax.device_get(self.program.measure(state, feeds.place(batch, sharding), key))
+            for batch in self.feed.held_out
+        ]
+        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        log.write(step, means, prefix="held_out/")
+        return next((means[name] for name in SCORES if name in means), None)
+
+    def _show(self, state: TrainState, step: int, log: Log) -> None:
+        if not self.feed.held_out:
+            return
+        few = jax.tree.map(lambda x: x[: self.training.microbatch], self.feed.held_out[0])
+        images = jax.device_get(self.program.show(state, few, jax.random.key(0)))
+        log.image(step, "samples", grids.grid(images))
+
+    def _note_checksum(self, state: TrainState, step: int) -> None:
+        """Writes what `replay` compares."""
+        found = digest(checksum(state))
+        if jax.process_index() == 0:
+            with (self.out / CHECKSUMS).open("a") as file:
+                file.write(json.dumps({"step": step, "checksum": found}) + "\n")
+
+    def _finish(self, state: TrainState) -> None:
+        with contextlib.suppress(ValueError):  # leaves that are spread over processes stay there
+            save_weights(self.out / WEIGHTS, self.training, self.program, state)
+        report.write_summary(self.out)
+
+
+def save_weights(
+    path: pathlib.Path, training: Training, program: Program, state: TrainState
+) -> None:
+    """Writes a state's weights as users load them, and the critics beside them.
+
+    Raises:
+        UserError: no room on the disk, or a folder that cannot be written.
+    """
+    held = jax.device_get(shipped(program.stage, state))
+    facts = {"stage": training.stage, "steps": int(state.step), "preset": training.preset}
+    files.save_exact(path, held, program.model, {"facts": facts})
+
+
+def checksums(out: str | pathlib.Path) -> Iterator[tuple[int, str]]:
+    """Steps and checksums that a run has written, in its order."""
+    path = pathlib.Path(out) / CHECKSUMS
+    for line in path.read_text().splitlines() if path.exists() else ():
+        row = json.loads(line)
+        yield row["step"], row["checksum"]

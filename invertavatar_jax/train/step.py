@@ -45,7 +45,7 @@ class Step(NamedTuple):
 
     group: str
     differentiate: Callable[..., tuple[Sums, Any]]  # state, batch, key -> sums, slots
-    update: Callable[..., tuple[Moving, dict[str, jax.Array]]]  # moving, sums: used up
+    update: Callable[..., tuple[Moving, dict[str, jax.Array]]]  # moving (used up), sums
 
     def __call__(self, state: TrainState, batch, key) -> tuple[TrainState, dict[str, jax.Array]]:
         """The state after the phase, and its metrics; what the phase moves is used up."""
@@ -108,7 +108,7 @@ def make_step(phase: Phase, group: Group, placing: Placing, state) -> Step:
         updated = _on_one_device(update, placing.mesh)
     else:
         shardings = dict(in_shardings=(moving, summed), out_shardings=(moving, everywhere))
-        updated = jax.jit(update, donate_argnums=(0, 1), **shardings)
+        updated = jax.jit(update, donate_argnums=0, **shardings)
     return Step(phase.group, differentiated, updated)
 
 
@@ -136,6 +136,35 @@ def make_advance(stage: Stage, placing: Placing, state) -> Callable[[TrainState]
         return state._replace(average=average, step=step)
 
     return whole
+
+
+def make_measure(measure: Callable, placing: Placing, state) -> Callable[..., dict[str, jax.Array]]:
+    """Compiles `state, batch, key -> metrics`, means over microbatches; nothing moves.
+
+    Args:
+        measure: as Stage.measure.
+    """
+    here = placing.microbatches // placing.mesh.shape["data"]
+
+    def on_device(params, average, buffers, batch, key):
+        split = jax.tree.map(lambda x: x.reshape(here, -1, *x.shape[1:]), batch)
+        each = lax.map(lambda some: measure(params, average, buffers, some, key), split)
+        return lax.pmean(jax.tree.map(lambda x: x.mean(), each), "data")
+
+    mapped = jax.shard_map(
+        on_device,
+        mesh=placing.mesh,
+        in_specs=(P(), P(), P(), P("data"), P()),
+        out_specs=P(),
+        axis_names={"data"},
+        check_vma=False,
+    )
+    placed, everywhere = state_shardings(state, placing), NamedSharding(placing.mesh, P())
+    return jax.jit(
+        lambda state, batch, key: mapped(state.params, state.average, state.buffers, batch, key),
+        in_shardings=(placed, batch_sharding(placing), everywhere),
+        out_shardings=everywhere,
+    )
 
 
 def _update(

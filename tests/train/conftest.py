@@ -6,6 +6,7 @@ import pytest
 from configs.supervised import get_config
 from invertavatar_jax.fit.morphable import load_head_model
 from invertavatar_jax.train import config, loop
+from invertavatar_jax.train.program import Program
 
 IDENTITIES, FRAMES, SIDE = 6, 4, 32
 
@@ -46,7 +47,7 @@ def training(shards):
 @pytest.fixture(scope="session")
 def program(training):
     """All runs' functions: compiling the step takes a minute."""
-    return loop.make_program(training)
+    return Program(training)
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
-from invertavatar_jax import generator, inversion
+from invertavatar_jax import generator, inversion, networks
 from invertavatar_jax.inversion import Memory
 from invertavatar_jax.networks import Networks
 from invertavatar_jax.ops.resize import resize_antialias
@@ -20,6 +21,8 @@ from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.settings import Model
 from invertavatar_jax.supervise import losses
 from invertavatar_jax.train.examples import Example
+from invertavatar_jax.train.stage import Group, Inputs, Outcome, Phase, Stage, Start
+from invertavatar_jax.train.stages.batching import Batching
 from invertavatar_jax.types import Frame
 
 
@@ -37,6 +40,63 @@ class LossWeights:
     keep_skip: float = 0.6  # share of images whose super-resolution reads the photos' colours
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Numbers of the stage."""
+
+    sources: int  # frames that the encoders see at most
+    targets: int  # frames compared, per identity
+    colour_jitter: float
+    tracking_noise: float
+    rate: float
+    warmup_steps: int
+    decay_steps: int  # after which the rate has fallen to a twenty-fifth
+    clip: float
+    average_decay: float
+    losses: LossWeights
+
+
+def make(model: Model, own: Settings, batching: Batching) -> Stage:
+    """The stage: one group, all networks; one phase."""
+    nets = networks.build(model)
+    schedule = optax.warmup_cosine_decay_schedule(
+        init_value=own.rate / max(own.warmup_steps, 1),
+        peak_value=own.rate,
+        warmup_steps=own.warmup_steps,
+        decay_steps=own.decay_steps,
+        end_value=0.04 * own.rate,
+    )
+    adam = optax.adam(schedule, b1=0.9, b2=0.99, eps=1e-8)
+    # shorter at first
+    average = lambda step: jnp.minimum(own.average_decay, (1.0 + step) / (10.0 + step))
+
+    def loss(inputs: Inputs) -> Outcome:
+        params, buffers = inputs.params["all"], inputs.buffers
+        return Outcome(
+            *supervised_loss(nets, model, own.losses, params, buffers, inputs.batch, inputs.key)
+        )
+
+    def start(key, weights) -> Start:
+        begin = networks.init(model, key) if weights is None else weights
+        return Start({"all": begin["params"]}, begin["buffers"])
+
+    def measure(params, average, buffers, batch, key):
+        return supervised_loss(nets, model, own.losses, average["all"], buffers, batch, key)[1]
+
+    def show(params, average, buffers, batch, key):
+        return _pictures(nets, model, {"params": average["all"], "buffers": buffers}, batch)
+
+    return Stage(
+        name="supervised",
+        groups={"all": Group(optax.chain(optax.clip_by_global_norm(own.clip), adam), average)},
+        phases=lambda _: (Phase("main", "all", loss),),
+        start=start,
+        ship=lambda params, average, buffers: {"params": average["all"], "buffers": buffers},
+        measure=measure,
+        show=show,
+    )
+
+
 def supervised_loss(
     nets: Networks, model: Model, weigh: LossWeights, params, buffers, example: Example, key
 ) -> tuple[Array, dict[str, Array]]:
@@ -47,7 +107,8 @@ def supervised_loss(
             the first 1 to t of them.
     """
     weights = {"params": params, "buffers": buffers}
-    sources, target = example.sources, example.targets
+    sources = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), example.sources)
+    target = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), example.targets)
     key_count, key_skip = jax.random.split(key)
     first = jax.tree.map(lambda x: x[0], sources)
     memory = inversion.start(nets, weights, model, first)
@@ -73,6 +134,36 @@ def supervised_loss(
     mse = ((jnp.clip(out.image, -1, 1) - target.image) ** 2 * target.head).sum()
     psnr = 10 * jnp.log10(4.0 / (mse / (3 * target.head.sum())))
     return total, terms | {"psnr_head": psnr, "mean_alpha": out.alpha.mean()}
+
+
+def _pictures(nets: Networks, model: Model, weights: Weights, example: Example):
+    """What is compared in a run's pictures: the first target of each identity."""
+    sources = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), example.sources)
+    target = jax.tree.map(lambda x: x[:, 0], example.targets)
+    first = jax.tree.map(lambda x: x[0], sources)
+    memory = inversion.start(nets, weights, model, first)
+    fold = lambda memory, i: inversion.fold_chunk(
+        nets, weights, model, memory, jax.tree.map(lambda x: x[i : i + 1], sources)
+    )
+    for i in range(sources.image.shape[0]):
+        memory = fold(memory, i)
+    out = generator.render(
+        nets,
+        part(weights, "generator"),
+        model,
+        memory.w_plus,
+        inversion.finish(nets, weights, model, memory),
+        target.drive,
+        colours=memory.colours,
+        background=target.background,
+    )
+    return {
+        "source": first.image,
+        "real": target.image,
+        "rendered": out.image,
+        "raw": out.raw,
+        "depth": out.depth,
+    }
 
 
 def _fold_some(

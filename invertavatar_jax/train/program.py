@@ -1,0 +1,96 @@
+"""What a run computes: its stage on its mesh, every program compiled when first used."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import jax
+
+from invertavatar_jax import settings
+from invertavatar_jax.pure import Weights
+from invertavatar_jax.train import mesh as meshes
+from invertavatar_jax.train import step as steps
+from invertavatar_jax.train.config import Training, stage_module
+from invertavatar_jax.train.stage import Phase
+from invertavatar_jax.train.state import TrainState, make_state
+
+
+class Program:
+    """The functions of a run. Runs of one process that share it compile them once."""
+
+    def __init__(self, training: Training, weights: Weights | None = None):
+        """Makes the first state; programs compile when first called.
+
+        Args:
+            weights: to begin with.
+
+        Raises:
+            ValueError: the mesh has more devices than there are, or does not divide the
+                microbatches; or no rule says where a parameter is kept.
+        """
+        self.model = settings.preset(training.preset)
+        module = stage_module(training.stage)
+        self.stage = module.make(self.model, training.settings, training.batching)
+        self.placing = steps.Placing(
+            meshes.make_mesh(training.mesh.data, training.mesh.model),
+            training.batch_size // training.microbatch,
+            training.deterministic,
+            training.sharding,
+        )
+        self._weights, self._seed = weights, training.seed
+        self.shapes = jax.eval_shape(self._begin)
+        self.shardings = steps.state_shardings(self.shapes, self.placing)
+        self.advance = steps.make_advance(self.stage, self.placing, self.shapes)
+        self.measure = steps.make_measure(self.stage.measure, self.placing, self.shapes)
+        self.show = jax.jit(
+            lambda state, batch, key: self.stage.show(
+                state.params, state.average, state.buffers, batch, key
+            )
+        )
+        self._steps: dict[tuple[str, Hashable], steps.Step] = {}
+
+    def _begin(self) -> TrainState:
+        key = jax.random.key(self._seed)
+        return make_state(self.stage, self.placing.microbatches, key, self._weights)
+
+    def begin(self) -> TrainState:
+        """The state before the first iteration, on the mesh."""
+        return jax.device_put(self._begin(), self.shardings)
+
+    def due(self, step: int) -> list[tuple[int, Phase, steps.Step]]:
+        """Number, phase and program of what the iteration after `step` others runs."""
+        variant = self.stage.variant(step)
+        return [
+            (number, phase, self._step(phase, variant))
+            for number, phase in enumerate(self.stage.phases(variant))
+            if phase.due(step)
+        ]
+
+    def _step(self, phase: Phase, variant: Hashable) -> steps.Step:
+        name = phase.name, variant
+        if name not in self._steps:
+            group = self.stage.groups[phase.group]
+            self._steps[name] = steps.make_step(phase, group, self.placing, self.shapes)
+        return self._steps[name]
+
+    def compiled(self) -> dict[str, int]:
+        """How many programs were compiled, by phase and what it was built for."""
+        return {
+            f"{name} {variant}" if variant is not None else name: step.differentiate._cache_size()
+            for (name, variant), step in self._steps.items()
+        }
+
+    def iterate(
+        self, state: TrainState, drawn: list[Any], key: jax.Array, step: int
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One iteration: the phases that are due, each on its batch, then the averages.
+
+        Args:
+            drawn: the iteration's batches.
+            key: of the run.
+            step: iterations done; what state.step says, without waiting for it.
+        """
+        metrics: dict[str, jax.Array] = {}
+        for number, phase, run in self.due(step):
+            state, found = run(state, drawn[phase.draw], jax.random.fold_in(key, number))
+            metrics |= found
+        return self.advance(state), metrics
