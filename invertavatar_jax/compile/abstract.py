@@ -9,6 +9,7 @@ from invertavatar_jax.avatar import Avatar, Steps
 from invertavatar_jax.generator import Colours
 from invertavatar_jax.inversion import Memory
 from invertavatar_jax.settings import Model
+from invertavatar_jax.train.config import Training
 from invertavatar_jax.train.examples import Example, Target
 from invertavatar_jax.types import Camera, Drive, Frame
 
@@ -59,9 +60,39 @@ def avatar(steps: Steps, weights: Any, sizes: Model, kept: Memory) -> Avatar:
     return Avatar(kept.w_plus, maps, colours, background, None)
 
 
-def example(sizes: Model, sources: int, identities: int, targets: int) -> Example:
-    """A batch of training: `targets` frames to be rendered of each identity."""
-    count, side = identities * targets, sizes.renderer.image_resolution
-    picture = lambda channels: _floats(count, side, side, channels)
-    target = Target(drive(sizes, (count,)), picture(3), picture(1), picture(3), picture(1))
-    return Example(frame(sizes, (sources, identities)), target)
+def training_batch(training: Training, sizes: Model) -> Any:
+    """A batch of a training run, as train.feeds places it."""
+    if training.stage == "supervised":
+        own = training.settings
+        return _example(sizes, training.batch_size, own.sources, own.targets)
+    lead, side = (training.batch_size, training.frames), sizes.renderer.image_resolution
+    texels, raster = sizes.uv_resolution, sizes.raster_resolution
+    bytes_ = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.uint8)
+    numbers = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32)
+    shapes = {
+        "image": bytes_(*lead, side, side, 3),
+        "matte": bytes_(*lead, side, side, 1),
+        "uv_rgb": bytes_(*lead, texels, texels, 3),
+        "uv_xy": _floats(*lead, texels, texels, 2),
+        "uv_visible": _floats(*lead, texels, texels, 1),
+        "raster": _floats(*lead, raster, raster, 3),
+        "camera": _floats(*lead, 25),
+        "landmarks": bytes_(*lead, side, side, 3),
+        "clip": numbers(*lead),
+        "frame": numbers(*lead),
+    }
+    of_other = ("camera", "raster", "landmarks")
+    other = {
+        f"other_{name}": jax.ShapeDtypeStruct(
+            (lead[0], *shapes[name].shape[2:]), shapes[name].dtype
+        )
+        for name in of_other
+    }
+    return shapes | other
+
+
+def _example(sizes: Model, identities: int, sources: int, targets: int) -> Example:
+    lead, side = (identities, targets), sizes.renderer.image_resolution
+    picture = lambda channels: _floats(*lead, side, side, channels)
+    target = Target(drive(sizes, lead), picture(3), picture(1), picture(3), picture(1))
+    return Example(frame(sizes, (identities, sources)), target)

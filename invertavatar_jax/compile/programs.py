@@ -1,5 +1,6 @@
 """What is compiled ahead of time: programs by name, with the shapes of their arguments."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,11 +15,8 @@ from invertavatar_jax.compile import abstract
 from invertavatar_jax.compile.targets import AXIS
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.settings import Model
-from invertavatar_jax.train.config import Training
-from invertavatar_jax.train.examples import Example
-from invertavatar_jax.train.loop import make_loss
-from invertavatar_jax.train.state import make_state
-from invertavatar_jax.train.step import make_optimizer, make_train_step
+from invertavatar_jax.train import program as training_program
+from invertavatar_jax.train.config import MeshShape, Training
 
 
 class Program(NamedTuple):
@@ -70,53 +68,38 @@ def animate(request: Request, mesh: Mesh) -> Iterator[Program]:
 
 
 def train(request: Request, mesh: Mesh) -> Iterator[Program]:
-    """One optimisation step: the batch is spread over the devices, all have the state.
+    """The gradients of a stage's phases and its optimizers' steps, at their last variant.
 
     Raises:
-        UserError: the request has no training settings, or its preset has no such stage.
+        UserError: the request has no training settings.
     """
-    if request.training is None:
-        raise UserError("--programs train needs --config FILE[:VARIANT] of a training run.")
-    if not request.sizes.departures.colours:
-        raise UserError(
-            "--programs train: the supervised stage compares an alpha that the preset "
-            f"{request.training.preset} does not render; expected small or tiny."
-        )
     training = request.training
-    batch = -(-training.batch_size // mesh.size) * mesh.size  # as many for each
-    optimizer = make_optimizer(
-        training.rate, training.total_steps, training.warmup_steps, training.clip
+    if training is None:
+        raise UserError("--programs train needs --config FILE[:VARIANT] of a training run.")
+    each = training.microbatch * (mesh.size // training.mesh.model)
+    batch = -(-training.batch_size // each) * each  # as many for every device
+    training = dataclasses.replace(
+        training, batch_size=batch, deterministic=False, mesh=MeshShape(-1, training.mesh.model)
     )
-    step = make_train_step(make_loss(training), optimizer, training.average_decay)
-    state = jax.eval_shape(lambda: make_state(_zeros(_weights(request.sizes)), optimizer))
-    example = abstract.example(request.sizes, training.sources, batch, training.targets)
-    specs = (P(), Example(P(None, AXIS), P(AXIS)), P())
-    shardings = tuple(
-        jax.tree.map(
-            lambda spec: NamedSharding(mesh, spec), one, is_leaf=lambda x: isinstance(x, P)
-        )
-        for one in specs
-    )
-    jitted = jax.jit(
-        step,
-        in_shardings=shardings,
-        out_shardings=NamedSharding(mesh, P()),
-        donate_argnums=0,
-    )
-    key = jax.eval_shape(jax.random.key, 0)
-    does = f"a step on {batch} people"
-    yield Program("train", jitted, (state, example, key), does)
+    made = training_program.Program(training, devices=list(mesh.devices.flat))
+    state, key = made.shapes, jax.eval_shape(jax.random.key, 0)
+    samples = abstract.training_batch(training, request.sizes)
+    seen = set()
+    for phase in made.stage.phases(made.stage.variant(training.total_steps)):
+        step = made.step(phase, made.stage.variant(training.total_steps))
+        name = f"{training.stage} {phase.name}"
+        yield Program(name, step.differentiate, (state, samples, key), f"gradients of {batch}")
+        if phase.group not in seen:
+            seen.add(phase.group)
+            sums = jax.eval_shape(step.differentiate, state, samples, key)[0]
+            inputs = step.moving(state, sums), sums
+            yield Program(f"{name} update", step.update, inputs, f"one step of {phase.group}")
 
 
 @functools.cache
 def _weights(sizes: Model) -> Any:
     """Shapes; every program asks for them, and tracing the initialisers takes seconds."""
     return networks.shapes(sizes)
-
-
-def _zeros(shapes: Any) -> Any:
-    """Arrays of those shapes, for jax.eval_shape: nothing is allocated inside it."""
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
 PROGRAMS: dict[str, Maker] = {"reconstruct": reconstruct, "animate": animate, "train": train}

@@ -1,6 +1,6 @@
 """What a run computes: its stage on its mesh, every program compiled when first used."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax
@@ -17,11 +17,17 @@ from invertavatar_jax.train.state import TrainState, make_state
 class Program:
     """The functions of a run. Runs of one process that share it compile them once."""
 
-    def __init__(self, training: Training, weights: Weights | None = None):
-        """Makes the first state; programs compile when first called.
+    def __init__(
+        self,
+        training: Training,
+        weights: Weights | None = None,
+        devices: Sequence[jax.Device] | None = None,
+    ):
+        """Programs compile when first called.
 
         Args:
             weights: to begin with.
+            devices: of the mesh; None for all.
 
         Raises:
             ValueError: the mesh has more devices than there are, or does not divide the
@@ -31,11 +37,13 @@ class Program:
         module = stage_module(training.stage)
         self.stage = module.make(self.model, training.settings, training.batching)
         self.placing = steps.Placing(
-            meshes.make_mesh(training.mesh.data, training.mesh.model),
+            meshes.make_mesh(training.mesh.data, training.mesh.model, devices),
             training.batch_size // training.microbatch,
             training.deterministic,
             training.sharding,
         )
+        if training.deterministic and any(spec for _, spec in training.sharding):
+            raise ValueError("deterministic: expected parameters whole on every device")
         self._weights, self._seed = weights, training.seed
         self.shapes = jax.eval_shape(self._begin)
         self.shardings = steps.state_shardings(self.shapes, self.placing)
@@ -60,12 +68,13 @@ class Program:
         """Number, phase and program of what the iteration after `step` others runs."""
         variant = self.stage.variant(step)
         return [
-            (number, phase, self._step(phase, variant))
+            (number, phase, self.step(phase, variant))
             for number, phase in enumerate(self.stage.phases(variant))
             if phase.due(step)
         ]
 
-    def _step(self, phase: Phase, variant: Hashable) -> steps.Step:
+    def step(self, phase: Phase, variant: Hashable) -> steps.Step:
+        """The phase as built for a variant, compiled."""
         name = phase.name, variant
         if name not in self._steps:
             group = self.stage.groups[phase.group]

@@ -50,9 +50,7 @@ class Step(NamedTuple):
     def __call__(self, state: TrainState, batch, key) -> tuple[TrainState, dict[str, jax.Array]]:
         """The state after the phase, and its metrics; what the phase moves is used up."""
         sums, slots = self.differentiate(state, batch, key)
-        buffers = {name: state.buffers[name] for name in sums.buffers}
-        old = Moving(state.params[self.group], state.opt_state[self.group], buffers)
-        new, metrics = self.update(old, sums)
+        new, metrics = self.update(self.moving(state, sums), sums)
         after = state._replace(
             params=state.params | {self.group: new.params},
             opt_state=state.opt_state | {self.group: new.opt_state},
@@ -60,6 +58,11 @@ class Step(NamedTuple):
             slots=slots,
         )
         return after, metrics
+
+    def moving(self, state: TrainState, sums: Sums) -> Moving:
+        """The part of the state that `update` takes."""
+        buffers = {name: state.buffers[name] for name in sums.buffers}
+        return Moving(state.params[self.group], state.opt_state[self.group], buffers)
 
 
 def state_shardings(state, placing: Placing) -> TrainState:

@@ -1,14 +1,11 @@
 """Targets and reports: limits, sentences, and what is set before JAX starts."""
 
-import dataclasses
 import importlib.util
 import os
 
 import pytest
 
-from invertavatar_jax import settings
-from invertavatar_jax.cli import train
-from invertavatar_jax.compile import cost, mesh, programs, report, targets
+from invertavatar_jax.compile import cost, mesh, report, targets
 from invertavatar_jax.errors import UserError
 
 
@@ -78,11 +75,3 @@ def test_too_little_memory_is_told_with_both_sizes():
     report.check_memory([row], None, "cpu")
     with pytest.raises(UserError, match=r"draw needs 3.00 GiB on each device, and v5e has 2.50"):
         report.check_memory([row], 5 * 2**29, "v5e")
-
-
-def test_a_preset_without_the_supervised_stage_is_told():
-    training = train.read_config("configs/supervised.py:tiny")
-    training = dataclasses.replace(training, preset="paper")
-    request = programs.Request(settings.preset("paper"), training)
-    with pytest.raises(UserError, match="alpha that the preset paper does not render"):
-        next(programs.train(request, mesh.make_mesh(targets.find("cpu"))))

@@ -13,7 +13,7 @@ def test_every_variant_parses(variant):
 
 def test_a_missing_key_is_named():
     values = get_config("tiny")
-    del values.rate
+    del values.settings.rate
     with pytest.raises(ValueError, match="rate"):
         config.parse(values)
 
