@@ -124,11 +124,13 @@ class BatchNorm(nn.Module):
     """Batch normalisation with explicit statistics: stored ones, or those of the batch.
 
     Statistics of the batch are the released evaluation's mode (SPEC section 9.6); they are
-    taken over all axes but the last, with the biased variance.
+    taken over all axes but the last, with the biased variance. Where the collection buffers
+    is mutable they move the stored ones, as torch.nn.BatchNorm2d does in training.
     """
 
     batch_statistics: bool = False
     epsilon: float = 1e-5
+    momentum: float = 0.1  # share of the batch in the stored statistics that it moves
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
@@ -136,11 +138,20 @@ class BatchNorm(nn.Module):
         weight = self.param("weight", nn.initializers.ones, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        mean = self.variable("buffers", "running_mean", jnp.zeros, channels).value
-        var = self.variable("buffers", "running_var", jnp.ones, channels).value
+        stored = (
+            self.variable("buffers", "running_mean", jnp.zeros, channels),
+            self.variable("buffers", "running_var", jnp.ones, channels),
+        )
+        mean, var = (statistic.value for statistic in stored)
         if self.batch_statistics:
             axes = tuple(range(x.ndim - 1))
             mean, var = (moment(x.astype(wide), axes) for moment in (jnp.mean, jnp.var))
+            if self.is_mutable_collection("buffers") and not self.is_initializing():
+                count = x.size // x.shape[-1]
+                unbiased = var * (count / max(count - 1, 1))
+                for old, new in zip(stored, (mean, unbiased), strict=True):
+                    moved = (1 - self.momentum) * old.value + self.momentum * new
+                    old.value = jax.lax.stop_gradient(moved)
         scale = weight * jax.lax.rsqrt(var + self.epsilon)
         shift = bias - mean * scale
         return (x.astype(wide) * scale.astype(wide) + shift.astype(wide)).astype(x.dtype)

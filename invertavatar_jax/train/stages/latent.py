@@ -161,9 +161,7 @@ class _Lesson:
         weights, frame, label = self._read(inputs)
         key_person, key_wanted, key_got = jax.random.split(inputs.key, 3)
         truncation = self.own.synthetic_truncation
-        w_plus = synthetic.draw_codes(
-            self.nets, weights, self.model, label, truncation, key_person
-        )
+        w_plus = synthetic.draw_codes(self.nets, weights, self.model, label, truncation, key_person)
         wanted = self._avatar(weights, w_plus, frame.drive, key_wanted)
         w_plus, moved = self._encode(inputs, weights, frame._replace(image=wanted.image))
         got = self._avatar(weights, w_plus, frame.drive, key_got)
@@ -213,9 +211,7 @@ class _Lesson:
         weights = parts.join(params, buffers, PLACES)
         frame = samples.frames(samples.photos(batch))
         memory = inversion.start(self.stored, weights, self.model, frame)
-        see = lambda frame: inversion.render_coarse(
-            self.stored, weights, self.model, memory, frame
-        )
+        see = lambda frame: inversion.render_coarse(self.stored, weights, self.model, memory, frame)
         other = Drive(samples.camera_of(batch["other_camera"]), frame.drive.raster)
         return frame, see(frame), see(frame._replace(drive=other))
 

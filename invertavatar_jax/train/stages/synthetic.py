@@ -43,9 +43,7 @@ def draw_people(
     return People(w_plus, generator.features(nets, part(weights, "generator"), w_plus))
 
 
-def photograph(
-    frame: Frame, image: Float[Array, "b h w 3"], texture: str
-) -> Frame:
+def photograph(frame: Frame, image: Float[Array, "b h w 3"], texture: str) -> Frame:
     """The frame with a made picture in place of its own.
 
     Args:
