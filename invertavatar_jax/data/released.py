@@ -20,10 +20,10 @@ there are no landmark pictures.
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from invertavatar_jax import frames
@@ -31,15 +31,13 @@ from invertavatar_jax.errors import UserError
 from invertavatar_jax.fit.faceverse import COUNT, SLICES
 from invertavatar_jax.types import Camera
 
-if TYPE_CHECKING:
-    from invertavatar_jax.data.synthetic.scene import Clip
-
 IMAGES, RASTERS, COEFFICIENTS = "images512x512", "orthRender256x256_face_eye", "coeffs"
 UVS, HEADS, PERSONS = "uvRender256x256", "headmasks512x512", "fgmasks512x512"
 CONTOURS = "lms_counter512x512_newF"  # landmark pictures, see data/landmark_map.py
 RASTERS_WITHOUT_EYES = "orthRender256x256_face"  # of photos
 LABELS = ("dataset.json", "dataset_realcam.json")
 SIDE = 256  # of rasters and UV maps
+BLOCK = 8  # frames whose maps are drawn at once
 
 
 class Record(NamedTuple):
@@ -57,34 +55,66 @@ class Record(NamedTuple):
     contours: UInt8[np.ndarray, "h w 3"] | None = None
 
 
-def write_clip(root: Path, name: str, clip: "Clip", geometry: frames.Geometry) -> None:
+class Shown(Protocol):
+    """t tracked or drawn frames of one person."""
+
+    @property
+    def image(self) -> UInt8[np.ndarray, "t h w 3"]: ...
+    @property
+    def matte(self) -> UInt8[np.ndarray, "t h w"]: ...  # 255 = person
+    @property
+    def head_matte(self) -> UInt8[np.ndarray, "t h w"] | None: ...  # 255 = head and hair
+    @property
+    def identity(self) -> Float[np.ndarray, " k"]: ...
+    @property
+    def expression(self) -> Float[np.ndarray, "t e"]: ...
+    @property
+    def gaze_rad(self) -> Float[np.ndarray, "t 4"]: ...
+    @property
+    def camera(self) -> Float[np.ndarray, "t 25"]: ...
+
+
+def write_clip(root: Path, name: str, clip: Shown, geometry: frames.Geometry) -> None:
     """Writes one clip's files; `write_labels` completes the data set.
 
     Args:
+        clip: without a head matte it gets no `headmasks512x512`.
         geometry: of the head and the paper's preset: it gives rasters and UV maps.
     """
     count = len(clip.image)
+    block = min(BLOCK, 1 << (count - 1).bit_length())  # few sizes: each is compiled
+    for first in range(0, count, block):
+        _write_frames(root, name, clip, np.arange(first, first + block), geometry)
+
+
+def _write_frames(
+    root: Path, name: str, clip: Shown, numbers: Int[np.ndarray, " n"], geometry: frames.Geometry
+) -> None:
+    """Writes the frames of these numbers; numbers beyond the last frame fill up a block."""
+    rows = numbers.clip(max=len(clip.image) - 1)
     side = geometry.sizes.renderer.image_resolution
-    camera = Camera(clip.camera[:, :16].reshape(-1, 4, 4), clip.camera[:, 16:].reshape(-1, 3, 3))
-    identity = np.tile(clip.identity, (count, 1))
-    known = (identity, clip.expression, clip.gaze_rad, camera)
-    seen, _ = frames.make_frames(geometry, clip.image, clip.matte, *known)
+    vectors = clip.camera[rows]
+    camera = Camera(vectors[:, :16].reshape(-1, 4, 4), vectors[:, 16:].reshape(-1, 3, 3))
+    identity = np.tile(clip.identity, (len(rows), 1))
+    known = (identity, clip.expression[rows], clip.gaze_rad[rows], camera)
+    seen, _ = frames.make_frames(geometry, clip.image[rows], clip.matte[rows], *known)
     raster = np.asarray(seen.drive.raster)
     raster = np.concatenate([raster, raster[..., 2:]], -1).astype(np.float16)
     uv = np.concatenate([seen.uv_xy, seen.uv_visible], -1).astype(np.float16)
     uv_rgb = np.round((np.asarray(seen.uv_rgb) + 1) * 127.5).clip(0, 255).astype(np.uint8)
-    for index in range(count):
-        frame = f"{name}/{index:05d}"
-        coefficients = pack(clip.identity, clip.expression[index], clip.gaze_rad[index])
-        _save(root / RASTERS / f"{frame}.npy", raster[index])
+    for place, number in enumerate(numbers[numbers == rows]):
+        frame = f"{name}/{number:05d}"
+        coefficients = pack(clip.identity, clip.expression[number], clip.gaze_rad[number])
+        _save(root / RASTERS / f"{frame}.npy", raster[place])
         _save(root / RASTERS / f"{frame}_coeff.npy", coefficients)
         _save(root / COEFFICIENTS / f"{frame}.npy", coefficients)
-        _save(root / UVS / f"{frame}.npy", uv[index])
-        _save(root / UVS / f"{frame}_uvgttex.png", uv_rgb[index])
-        _save(root / IMAGES / f"{frame}.png", resize_picture(clip.image[index], side))
-        _save(root / HEADS / f"{frame}.png", resize_picture(clip.head_matte[index], side))
-        _save(root / PERSONS / f"{frame}.png", resize_picture(clip.matte[index], side))
-        _save(root / IMAGES / f"{frame}.camera.npy", clip.camera[index])
+        _save(root / UVS / f"{frame}.npy", uv[place])
+        _save(root / UVS / f"{frame}_uvgttex.png", uv_rgb[place])
+        _save(root / IMAGES / f"{frame}.png", resize_picture(clip.image[number], side))
+        if clip.head_matte is not None:
+            _save(root / HEADS / f"{frame}.png", resize_picture(clip.head_matte[number], side))
+        _save(root / PERSONS / f"{frame}.png", resize_picture(clip.matte[number], side))
+        _save(root / IMAGES / f"{frame}.camera.npy", clip.camera[number])
 
 
 def write_labels(root: Path) -> None:

@@ -6,7 +6,7 @@ the line of all depths to a line in the picture: the texel must fall on it. No h
 needed, and what is wrong is told by the one change that would make all agree.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -24,8 +24,9 @@ COLOURS = 24.0  # levels that the texture may differ from the picture by, in the
 ON_MASK, OFF_MASK = 0.75, 0.35  # shares of the seen face on its mask
 DRAW_AGAIN = "make the maps again from the fitted head and camera"
 
-Map3, Map4 = Float[np.ndarray, "u u 3"], Float[np.ndarray, "r r 4"]
-Camera25 = Float[np.ndarray, "25"]
+Map3: TypeAlias = Float[np.ndarray, "u u 3"]
+Map4: TypeAlias = Float[np.ndarray, "r r 4"]
+Camera25: TypeAlias = Float[np.ndarray, "25"]
 
 
 def raster_is_upright(raster: Map4, uv: Map3, camera: Camera25) -> Problem | None:
