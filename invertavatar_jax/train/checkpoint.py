@@ -10,6 +10,7 @@ import jax
 from orbax.checkpoint.experimental import v1 as ocp
 
 from invertavatar_jax.errors import UserError
+from invertavatar_jax.train import processes
 from invertavatar_jax.train.checksum import checksum, digest
 from invertavatar_jax.train.state import TrainState
 
@@ -22,16 +23,18 @@ class Restored(NamedTuple):
     state: TrainState
     position: dict[str, Any]  # of the data's iterator
     run: dict[str, Any]  # config, versions
+    checksum: str  # of the state, when it was saved
 
 
 class Checkpoints:
     """A run's folder of checkpoints, each whole or not there. Use as a context manager."""
 
-    def __init__(self, folder: str | pathlib.Path, keep: int = 2):
+    def __init__(self, folder: str | pathlib.Path, keep: int = 2, *, look_only: bool = False):
         """Opens or makes `folder`; what was not finished in it is removed.
 
         Args:
             keep: newest ones that stay; so does the one with the best score.
+            look_only: changes nothing in it, since a run may be writing there.
         """
         # one line a checkpoint is ours to write
         logging.getLogger("absl").setLevel(logging.ERROR)
@@ -45,8 +48,9 @@ class Checkpoints:
             self.folder,
             save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
             preservation_policy=_policies.AnyPreservationPolicy([_policies.LatestN(keep), best]),
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=not look_only,
         )
+        self._look_only = look_only
         self._pending: Any = None
 
     def __enter__(self):
@@ -116,7 +120,9 @@ class Checkpoints:
             "give write access, then run the same command again: it goes on from there."
         )
 
-    def restore(self, like: TrainState, shardings: TrainState | None = None) -> Restored | None:
+    def restore(
+        self, like: TrainState, shardings: TrainState | None = None, last: int | None = None
+    ) -> Restored | None:
         """The newest checkpoint that is whole; None if there is none.
 
         One whose files are damaged is set aside, and the one before it is taken.
@@ -124,19 +130,20 @@ class Checkpoints:
         Args:
             like: shapes and types of the state.
             shardings: where its leaves go; None is the first device.
+            last: takes no checkpoint of a later step.
 
         Raises:
             UserError: there are checkpoints, and none of them can be read.
         """
-        steps, damaged = self.steps, []
+        steps = [step for step in self.steps if last is None or step <= last]
+        damaged: list[str] = []
         for step in reversed(steps):
-            try:
-                found = self._load(step, like, shardings)
-            except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-                damaged.append(f"{step} ({str(error).splitlines()[0][:200]})")
+            found = self._try(step, like, shardings)
+            if isinstance(found, str):
+                damaged.append(f"{step} ({found})")
                 continue
-            for bad in steps[steps.index(step) + 1 :]:
-                self._set_aside(bad)
+            if not self._look_only:
+                self._set_aside(steps[steps.index(step) + 1 :])
             return found
         if damaged:
             raise UserError(
@@ -144,6 +151,19 @@ class Checkpoints:
                 "Take another folder, or put back files from a copy."
             )
         return None
+
+    def _try(self, step: int, like, shardings) -> Restored | str:
+        """A checkpoint, or what is wrong with it, in every process the same of the two."""
+        found, fault = None, "another process cannot read it"
+        try:
+            found = self._load(step, like, shardings)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            fault = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if processes.any_of(found is None) or found is None:
+            return fault
+        if digest(checksum(found.state)) != found.checksum:
+            return "its numbers are not those that were written"
+        return found
 
     def _load(self, step: int, like: TrainState, shardings: TrainState | None) -> Restored:
         place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -153,16 +173,16 @@ class Checkpoints:
         loaded = self._inner.load_checkpointables(step, {"state": abstract, "about": None})
         state = TrainState(**loaded["state"])
         about = json.loads(loaded["about"]["json"])
-        if digest(checksum(state)) != about["checksum"]:
-            raise ValueError("its numbers are not those that were written")
-        return Restored(state, about["position"], about["run"])
+        return Restored(state, about["position"], about["run"], about["checksum"])
 
-    def _set_aside(self, step: int) -> None:
-        """Renames a damaged checkpoint, so that its step can be written again."""
-        if jax.process_index() == 0:
-            place = self.folder / str(step)
+    def _set_aside(self, steps: list[int]) -> None:
+        """Moves damaged checkpoints away, so that their steps can be written again."""
+        if not steps:
+            return
+        for step in steps if jax.process_index() == 0 else ():
             aside = self.folder.parent / "damaged" / str(step)
             aside.parent.mkdir(exist_ok=True)
             shutil.rmtree(aside, ignore_errors=True)
-            place.rename(aside)
+            (self.folder / str(step)).rename(aside)
+        processes.wait_for_all("set aside")
         self._inner.reload()

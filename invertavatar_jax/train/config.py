@@ -27,7 +27,7 @@ class MeshShape:
 class Training:
     """One run."""
 
-    stage: str  # one of train.stages.STAGES
+    stage: str  # see stage_module
     preset: str
     data: str  # folder of the training data
     held_out: int  # clips or people at the end that are measured on, never trained on
@@ -56,24 +56,34 @@ class Training:
 def stage_module(name: str) -> Any:
     """The module of a stage: `Settings`, and `make` of model, settings and batching.
 
+    Args:
+        name: one of train.stages.STAGES, or the dotted path of a module of one's own, which
+            has `open_feed` too, of a Training.
+
     Raises:
         ValueError: there is no such stage.
     """
+    if "." in name:
+        return importlib.import_module(name)
     if name not in STAGES:
         raise ValueError(f"got stage {name!r}, expected one of {', '.join(STAGES)}")
     return importlib.import_module(f"{PACKAGE}.{name}")
 
 
 def parse(config: ConfigDict) -> Training:
-    """Checks names, and that what is named exists.
+    """As from_dict, of a configuration."""
+    return from_dict(config.to_dict())
+
+
+def from_dict(values: Mapping[str, Any]) -> Training:
+    """A run's settings of plain values, as to_dict gives them or JSON has kept them.
 
     Raises:
         ValueError: on an unknown or a missing key, a stage or a preset that does not exist,
             or a batch that microbatches do not divide.
     """
-    values = config.to_dict()
     known = stage_module(str(values.get("stage"))).Settings
-    training = fill(Training, values | {"settings": fill(known, values.get("settings", {}))})
+    training = fill(Training, {**values, "settings": fill(known, values.get("settings", {}))})
     settings.preset(training.preset)
     if training.batch_size % training.microbatch:
         raise ValueError(

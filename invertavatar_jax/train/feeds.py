@@ -10,7 +10,7 @@ from invertavatar_jax import settings
 from invertavatar_jax.data import shards
 from invertavatar_jax.data import training as records
 from invertavatar_jax.fit import morphable
-from invertavatar_jax.train.config import Training
+from invertavatar_jax.train.config import Training, stage_module
 from invertavatar_jax.train.examples import make_preparer
 
 HELD_OUT_BATCHES = 4
@@ -31,6 +31,8 @@ def open_feed(training: Training) -> Feed:
     Raises:
         UserError: there is none, it does not fit the preset, or nothing is left to train on.
     """
+    if "." in training.stage:
+        return stage_module(training.stage).open_feed(training)
     return (_open_shards if training.stage == "supervised" else _open_records)(training)
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import math
 import pathlib
 import sys
@@ -16,8 +15,8 @@ from tqdm import tqdm
 
 from invertavatar_jax.compile.targets import DEVICES
 from invertavatar_jax.errors import UserError
-from invertavatar_jax.export import files, picture
-from invertavatar_jax.train import events
+from invertavatar_jax.export import picture
+from invertavatar_jax.train import events, rows
 
 FILE = "log.jsonl"
 # devices by the name that JAX reports -> DEVICES; of others no peak is assumed
@@ -62,19 +61,7 @@ def peak_flops(device_kind: str, compute: str) -> float | None:
 
 def read(folder: str | pathlib.Path) -> list[dict[str, Any]]:
     """The lines of a run's log.jsonl in order; a line torn by a kill is left out."""
-    path = pathlib.Path(folder) / FILE
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [row for row in map(_parse, lines) if row is not None]
-
-
-def _parse(line: str) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+    return rows.read(pathlib.Path(folder) / FILE)
 
 
 class Log:
@@ -119,9 +106,9 @@ class Log:
         self._log = self._events = None
         with contextlib.ExitStack() as opened:
             if is_main:
-                self._log = opened.enter_context(_reopen(self._folder / FILE, start_step))
+                self._log = opened.enter_context(rows.reopen(self._folder / FILE, start_step))
                 self._events = opened.enter_context(_new_events(self._folder / "tensorboard"))
-                _append(self._events, events.begin(start_step + 1))
+                rows.append_bytes(self._events, events.begin(start_step + 1))
             self._opened = opened.pop_all()
         often = 0.2 if sys.stderr.isatty() else 10.0  # seconds; a file of output needs few lines
         self._bar = tqdm(
@@ -165,23 +152,23 @@ class Log:
         """
         if not self._rows:
             return
-        rows: list[_Row] = [(step, jax.device_get(metrics)) for step, metrics in self._rows]
-        seconds = (time.monotonic() - self._since) / len(rows)
+        new: list[_Row] = [(step, jax.device_get(metrics)) for step, metrics in self._rows]
+        seconds = (time.monotonic() - self._since) / len(new)
         self._rows = []
-        first_bad = next((i for i, (_, row) in enumerate(rows) if _not_finite(row)), len(rows))
+        first_bad = next((i for i, (_, row) in enumerate(new) if _not_finite(row)), len(new))
         if first_bad:
-            self._write_means(rows[:first_bad], seconds)
-        if first_bad < len(rows):
-            raise NonFinite(_what_failed(self._stage, *rows[first_bad]))
+            self._write_means(new[:first_bad], seconds)
+        if first_bad < len(new):
+            raise NonFinite(_what_failed(self._stage, *new[first_bad]))
         self._fresh, self._since = False, time.monotonic()
 
-    def _write_means(self, rows: list[_Row], seconds: float) -> None:
-        names = dict.fromkeys(name for _, row in rows for name in row)
+    def _write_means(self, new: list[_Row], seconds: float) -> None:
+        names = dict.fromkeys(name for _, row in new for name in row)
         means = {
-            name: float(np.mean([row[name] for _, row in rows if name in row])) for name in names
+            name: float(np.mean([row[name] for _, row in new if name in row])) for name in names
         }
         rates = {"first_step_seconds": seconds} if self._fresh else self._work.rates(seconds)
-        self.write(rows[-1][0], {"steps": len(rows), **means, **rates})
+        self.write(new[-1][0], {"steps": len(new), **means, **rates})
         headline = [name for name in names if "loss" in name or "psnr" in name] or list(names)
         shown = {name: f"{means[name]:.3g}" for name in headline[:3]}
         for name in ("utilisation", "gflops_per_second"):
@@ -211,8 +198,8 @@ class Log:
         named = {f"{prefix}{name}": value for name, value in values.items()}
         numbers = {name: v for name, v in named.items() if math.isfinite(v)}
         row = {name: numbers.get(name) for name in named}
-        _append(self._log, (json.dumps({"step": step, **row}) + "\n").encode())
-        _append(self._events, events.scalars(step, numbers))
+        rows.append(self._log, {"step": step, **row})
+        rows.append_bytes(self._events, events.scalars(step, numbers))
 
     def image(self, step: int, name: str, shown: picture.Picture) -> None:
         """Writes images/NAME_STEP.png, and the same for TensorBoard.
@@ -225,7 +212,7 @@ class Log:
         path = self._folder / "images" / f"{name}_{step:08d}.png"
         picture.write_png(path, shown)
         height, width, _ = shown.shape
-        _append(self._events, events.image(step, name, path.read_bytes(), height, width))
+        rows.append_bytes(self._events, events.image(step, name, path.read_bytes(), height, width))
 
 
 def _not_finite(metrics: dict[str, np.ndarray]) -> list[str]:
@@ -240,14 +227,6 @@ def _what_failed(stage: str, step: int, metrics: dict[str, np.ndarray]) -> str:
     )
 
 
-def _reopen(path: pathlib.Path, start_step: int) -> io.FileIO:
-    """Opens the log to append, without the lines beyond `start_step` (all, if that is 0)."""
-    with files.replacing(path) as temporary:
-        kept = [row for row in read(path.parent) if start_step and row["step"] <= start_step]
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-    return path.open("ab", buffering=0)
-
-
 def _new_events(folder: pathlib.Path) -> io.FileIO:
     """A new file of TensorBoard's, whose name sorts behind those of earlier starts."""
     path = folder / f"events.out.tfevents.{time.time_ns()}"
@@ -255,20 +234,4 @@ def _new_events(folder: pathlib.Path) -> io.FileIO:
         folder.mkdir(parents=True, exist_ok=True)
         return path.open("ab", buffering=0)
     except OSError as error:
-        raise _not_written(path, error) from error
-
-
-def _append(file: io.FileIO, data: bytes) -> None:
-    """Writes all of it past any buffer: what a killed run has logged is in the file."""
-    try:
-        while data:
-            data = data[file.write(data) :]
-    except OSError as error:
-        raise _not_written(file.name, error) from error
-
-
-def _not_written(path: object, error: OSError) -> UserError:
-    return UserError(
-        f"{path} was not written: {error.strerror}. Repair this (free some space?) and run the "
-        "same command again; the run goes on from its last checkpoint."
-    )
+        raise rows.not_written(path, error) from error

@@ -2,11 +2,10 @@
 
 import contextlib
 import dataclasses
-import json
+import io
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -15,9 +14,8 @@ import numpy as np
 from invertavatar_jax import weights as files
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.pure import Weights
-from invertavatar_jax.train import feeds, grids, manifest, report
+from invertavatar_jax.train import checksum, feeds, grids, manifest, processes, report, rows
 from invertavatar_jax.train.checkpoint import Checkpoints, Restored
-from invertavatar_jax.train.checksum import checksum, digest
 from invertavatar_jax.train.config import Training, to_dict
 from invertavatar_jax.train.log import Log
 from invertavatar_jax.train.program import Program
@@ -28,10 +26,8 @@ from invertavatar_jax.train.watchdog import Watchdog
 
 WEIGHTS = "weights.safetensors"  # of a run's folder, written when it ends
 CHECKPOINTS = "checkpoints"
-CHECKSUMS = "checksums.jsonl"
 SCORES = ("psnr_head", "psnr")  # of held-out samples; the first that is measured ranks
 STUCK_S, FIRST_STUCK_S = 1800.0, 7200.0  # without a step: the first compiles
-Save = Callable[[TrainState, float | None], None]
 
 
 class Batches:
@@ -85,7 +81,7 @@ def train(
     program = program or Program(training, weights)
     feed = feeds.open_feed(training)
     end = training.total_steps if last_step is None else min(last_step, training.total_steps)
-    with Checkpoints(out / CHECKPOINTS, training.keep) as checkpoints:
+    with StopRequest() as stop, Checkpoints(out / CHECKPOINTS, training.keep) as checkpoints:
         restored = checkpoints.restore(program.shapes, program.shardings)
         begun = _describe(training, feed, program, out, restored)
         if restored is None:
@@ -93,7 +89,7 @@ def train(
         else:
             state = restored.state
             feed.batches.set_state(restored.position)
-        run = _Run(training, out, program, feed, checkpoints, begun)
+        run = _Run(training, out, program, feed, checkpoints, begun, stop)
         state = run.go(state, end, time.monotonic() + 60 * minutes, progress)
     return state
 
@@ -111,6 +107,7 @@ def _describe(
         data_fingerprint=feed.fingerprint,
         mesh_shape=dict(program.placing.mesh.shape),
         seeds={"run": training.seed},
+        from_step=0 if restored is None else int(restored.state.step),
     )
     if restored is not None:
         _check_same(restored.run["manifest"], made, out)
@@ -155,6 +152,7 @@ class _Run:
     feed: feeds.Feed
     checkpoints: Checkpoints
     described: dict[str, Any]
+    stop: StopRequest
 
     def go(self, state: TrainState, end: int, deadline: float, progress: bool) -> TrainState:
         """Iterations up to `end`, the deadline or a signal; then the weights."""
@@ -162,30 +160,37 @@ class _Run:
         key = jax.random.key(training.seed)
         batches = Batches(self.feed, self.program)
         with (
-            StopRequest() as stop,
             Watchdog(STUCK_S, self.out, first_limit_s=FIRST_STUCK_S) as dog,
             self._open_log(step, progress) as log,
+            self._open_checksums(step) as sums,
         ):
-            while step < end:
+            last = step >= end or processes.any_of(self.stop.requested)
+            while not last:
                 state, metrics = self.program.iterate(state, batches.draw(), key, step)
                 step += 1
                 log.add(step, metrics)
                 dog.beat(FIRST_STUCK_S if step < 3 else None)
-                last = step == end or stop.requested or time.monotonic() > deadline
+                last = step == end or self._stops(step, time.monotonic() > deadline)
                 if not last:
                     batches.read_ahead()
-                self._at(state, step, last, log, batches)
-                if last:
-                    break
+                self._at(state, step, last, log, sums, batches)
             self.checkpoints.wait()
+        save_weights(self.out / WEIGHTS, training, self.program, state)
         if jax.process_index() == 0:
-            self._finish(state)
-        if stop.requested:
+            report.write_summary(self.out)
+        if self.stop.requested and step < end:
             print(
-                f"stopped by a signal at step {step}; run the same command again to go on",
+                f"stopped by {self.stop.name} at step {step}; run the same command again to go on",
                 file=sys.stderr,
             )
         return state
+
+    def _stops(self, step: int, late: bool) -> bool:
+        """Whether to end here, in all processes alike; several agree on it now and then."""
+        wanted = late or self.stop.requested
+        if jax.process_count() > 1 and step % self.training.log_every:
+            return False
+        return processes.any_of(wanted)
 
     def _open_log(self, step: int, progress: bool) -> Log:
         return Log(
@@ -199,12 +204,27 @@ class _Run:
             is_main=jax.process_index() == 0,
         )
 
-    def _at(self, state: TrainState, step: int, last: bool, log: Log, batches: Batches) -> None:
+    def _open_checksums(self, step: int) -> contextlib.AbstractContextManager[io.FileIO | None]:
+        if jax.process_index():
+            return contextlib.nullcontext()
+        return rows.reopen(self.out / checksum.FILE, step)
+
+    def _at(
+        self,
+        state: TrainState,
+        step: int,
+        last: bool,
+        log: Log,
+        sums: io.FileIO | None,
+        batches: Batches,
+    ) -> None:
         """What is done at intervals."""
         training = self.training
         due = lambda every: bool(every) and (last or step % every == 0)
         if step % training.log_every == 0 or due(training.checkpoint_every):
-            self._note_checksum(state, step)
+            found = checksum.checksum(state)
+            if sums is not None:
+                checksum.note(sums, step, found)
         score = None
         if due(training.validate_every) or step == 1:
             with log.paused():
@@ -233,20 +253,9 @@ class _Run:
         if not self.feed.held_out:
             return
         few = jax.tree.map(lambda x: x[: self.training.microbatch], self.feed.held_out[0])
+        few = processes.of_first(few)
         images = jax.device_get(self.program.show(state, few, jax.random.key(0)))
         log.image(step, "samples", grids.grid(images))
-
-    def _note_checksum(self, state: TrainState, step: int) -> None:
-        """Writes what `replay` compares."""
-        found = digest(checksum(state))
-        if jax.process_index() == 0:
-            with (self.out / CHECKSUMS).open("a") as file:
-                file.write(json.dumps({"step": step, "checksum": found}) + "\n")
-
-    def _finish(self, state: TrainState) -> None:
-        with contextlib.suppress(ValueError):  # leaves that are spread over processes stay there
-            save_weights(self.out / WEIGHTS, self.training, self.program, state)
-        report.write_summary(self.out)
 
 
 def save_weights(
@@ -254,17 +263,13 @@ def save_weights(
 ) -> None:
     """Writes a state's weights as users load them, and the critics beside them.
 
+    Of several processes the first one writes; all must call it.
+
     Raises:
         UserError: no room on the disk, or a folder that cannot be written.
     """
-    held = jax.device_get(shipped(program.stage, state))
+    held = processes.gather(shipped(program.stage, state))
+    if jax.process_index():
+        return
     facts = {"stage": training.stage, "steps": int(state.step), "preset": training.preset}
     files.save_exact(path, held, program.model, {"facts": facts})
-
-
-def checksums(out: str | pathlib.Path) -> Iterator[tuple[int, str]]:
-    """Steps and checksums that a run has written, in its order."""
-    path = pathlib.Path(out) / CHECKSUMS
-    for line in path.read_text().splitlines() if path.exists() else ():
-        row = json.loads(line)
-        yield row["step"], row["checksum"]

@@ -24,7 +24,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "num
 # what changes how programs are compiled, and on what they run
 _ENVIRONMENT = ("XLA_", "JAX_", "LIBTPU_", "NCCL_", "NPROC", "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32")
 # entries that tell one start from another, or stand in the manifest a second time
-_OF_ONE_START = {"started", "command", "config", "config_sha256"}
+_OF_ONE_START = {"started", "command", "config", "config_sha256", "from_step"}
 
 
 def make_manifest(
@@ -33,11 +33,13 @@ def make_manifest(
     data_fingerprint: Any,
     mesh_shape: Mapping[str, int],
     seeds: Mapping[str, int],
+    from_step: int = 0,
 ) -> dict[str, Any]:
     """One start of a run, as a value that is the same after a way through JSON.
 
     Args:
         config: the training's settings as nested dicts.
+        from_step: of the checkpoint that the start goes on from.
 
     Raises:
         TypeError, ValueError: a value that JSON does not have.
@@ -61,6 +63,7 @@ def make_manifest(
         },
         "data": data_fingerprint,
         "seeds": dict(seeds),
+        "from_step": from_step,
     }
     return json.loads(canonical(manifest))
 

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from invertavatar_jax import settings
 from invertavatar_jax.pure import Weights
@@ -52,7 +53,8 @@ class Program:
         self.show = jax.jit(
             lambda state, batch, key: self.stage.show(
                 state.params, state.average, state.buffers, batch, key
-            )
+            ),
+            out_shardings=NamedSharding(self.placing.mesh, PartitionSpec()),
         )
         self._steps: dict[tuple[str, Hashable], steps.Step] = {}
 
