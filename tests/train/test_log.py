@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from PIL import Image
 
 from invertavatar_jax.errors import UserError
-from invertavatar_jax.train import events, log
+from invertavatar_jax.train import events, log, rows
 
 
 def open_log(folder, start=0, **options):
@@ -164,9 +164,9 @@ class _FullDisk:
 
 def test_a_full_disk_is_one_sentence():
     with pytest.raises(UserError, match=r"RUN/log.jsonl was not written: No space left"):
-        log._append(_FullDisk(room=5), b"0123456789")
+        rows.append_bytes(_FullDisk(room=5), b"0123456789")
     roomy = _FullDisk(room=10)
-    log._append(roomy, b"0123456789")
+    rows.append_bytes(roomy, b"0123456789")
     assert roomy.data == b"0123456789"
 
 
