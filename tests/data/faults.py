@@ -33,7 +33,7 @@ def write_clean(root: Path) -> None:
     head = morphable.load_head_model()
     geometry = frames.geometry(head, settings.preset("paper"))
     for seed, name in enumerate(CLIPS):
-        released.write_clip(root, name, _clip(np.random.default_rng([5, seed]), head), geometry)
+        released.write_clip(root, name, draw_clip(np.random.default_rng([5, seed]), head), geometry)
         for frame in range(FRAMES):  # stand-ins: the doctor looks at their form alone
             picture = Image.open(root / HEADS / name / f"{frame:05d}.png").convert("RGB")
             (root / CONTOURS / name).mkdir(parents=True, exist_ok=True)
@@ -41,16 +41,18 @@ def write_clean(root: Path) -> None:
     released.write_labels(root)
 
 
-def _clip(rng: np.random.Generator, head: morphable.HeadModel) -> scene.Clip:
+def draw_clip(
+    rng: np.random.Generator, head: morphable.HeadModel, count: int = FRAMES
+) -> scene.Clip:
     """A head in several views; the picture is noise that textures can be checked against."""
-    cameras = sample_cameras(rng, FRAMES)
+    cameras = sample_cameras(rng, count)
     identity = rng.normal(0, 0.5, len(head.identity)).astype(np.float32)
     shape = head.template + np.tensordot(identity, head.identity, 1)
     matte = np.stack([_silhouette(shape, head.triangles, vector) for vector in cameras])
-    clouds = rng.integers(20, 230, (FRAMES, 12, 12, 3), dtype=np.uint8)
+    clouds = rng.integers(20, 230, (count, 12, 12, 3), dtype=np.uint8)
     image = np.stack([_enlarge(cloud) for cloud in clouds])
-    expression = rng.uniform(0, 0.3, (FRAMES, len(head.expression))).astype(np.float32)
-    gaze = rng.normal(0, 0.1, (FRAMES, 4)).astype(np.float32)
+    expression = rng.uniform(0, 0.3, (count, len(head.expression))).astype(np.float32)
+    gaze = rng.normal(0, 0.1, (count, 4)).astype(np.float32)
     return scene.Clip(image, matte, matte, image[0], identity, expression, gaze, cameras)
 
 

@@ -84,4 +84,4 @@ def _fault(check: str, files: FrameFiles, frame: str, part: str, problem: Proble
     """A fault; in a file that holds many frames the field names the frame."""
     shared = part in ("camera", "label")
     field = f"{frame}.png, {problem.field}" if shared else problem.field
-    return Fault(check, files.place(frame, part), *problem._replace(field=field))
+    return Fault(check, files.place(frame, part), *problem._replace(field=field), frame=frame)

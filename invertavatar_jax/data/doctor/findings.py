@@ -36,6 +36,7 @@ class Fault(NamedTuple):
     expected: str
     found: str
     fix: str
+    frame: str = ""  # clip/frame, where it is one's
 
     def sentence(self) -> str:
         """The fault in one line."""

@@ -1,0 +1,1 @@
+"""Photos and videos -> a data set in the released layout, as an Apache Beam pipeline."""
