@@ -68,13 +68,14 @@ def get_config(variant: str = "paper") -> ConfigDict:
         )
     )
     if variant == "released":
-        config.batch_size = 32
-        config.settings.update(dict(encoder_rate=4e-5, discriminator_rate=2e-5))
+        own = dict(encoder_rate=4e-5, discriminator_rate=2e-5)
+        config.update(dict(batch_size=32, settings=own))
     elif variant == "tiny":
         config.update(dict(preset="tiny_paper", data="data/records", held_out=2, total_steps=4))
         config.update(dict(batch_size=4, microbatch=2, log_every=1, validate_every=2))
         config.update(dict(image_every=2, checkpoint_every=2))
         # 32 pixels are too few for LPIPS and ArcFace; stored statistics are those of users' runs
-        config.settings.update(dict(loss_resolution=32, batch_norm="stored", remat=False))
-        config.settings.critics.update(dict(perceptual="gradients", identity="off"))
+        own = dict(loss_resolution=32, batch_norm="stored", remat=False)
+        own["critics"] = dict(perceptual="gradients", identity="off")
+        config.update(dict(settings=own))
     return config

@@ -1,7 +1,6 @@
 """The stage of E_latent at the smallest size."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 

@@ -8,25 +8,30 @@ from jaxtyping import Array, Float
 from invertavatar_jax.generator import Rendered
 from invertavatar_jax.ops.resize import resize_antialias
 from invertavatar_jax.pure import Weights
-from invertavatar_jax.train.critics import Critics
+from invertavatar_jax.train.critics import Critics, Judge
 
 Term = Callable[[], Float[Array, ""]] | None  # None: its critic is off
 Terms = dict[str, Term]
 Scales = Mapping[str, float]  # weights of terms by name; a term that is not there is left out
 
 
-def weigh(scales: Scales, terms: Terms) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+def scales(whole: Scales, adversarial: bool) -> Scales:
+    """The weights, without that of the discriminator's term where it is not to count."""
+    return {name: scale for name, scale in whole.items() if adversarial or name != "adv"}
+
+
+def weigh(weights: Scales, terms: Terms) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """The weighted sum of the terms that have a weight, and each of them.
 
     Raises:
         ValueError: a weight of a term that this loss has not.
     """
-    if unknown := sorted(set(scales) - set(terms)):
+    if unknown := sorted(set(weights) - set(terms)):
         known = ", ".join(terms)
         raise ValueError(f"got weights of {', '.join(unknown)}, expected terms of {known}")
-    wanted = {name: term for name, term in terms.items() if scales.get(name) and term is not None}
+    wanted = {name: term for name, term in terms.items() if weights.get(name) and term is not None}
     values = {name: term() for name, term in wanted.items()}
-    total = sum((scales[name] * value for name, value in values.items()), jnp.zeros(()))
+    total = sum((weights[name] * value for name, value in values.items()), jnp.zeros(()))
     return total, values
 
 
@@ -52,9 +57,13 @@ def image_terms(
     got, wanted = (resize_antialias(image, (side, side)) for image in (got, wanted))
     return {
         "l1": lambda: l1(got, wanted),
-        "lpips": critics.perceptual and (lambda: critics.perceptual(weights, got, wanted)),
-        "id": critics.identity and (lambda: critics.identity(weights, got, wanted)),
+        "lpips": _judged(critics.perceptual, weights, got, wanted),
+        "id": _judged(critics.identity, weights, got, wanted),
     }
+
+
+def _judged(judge: Judge | None, weights: Weights, got: Array, wanted: Array) -> Term:
+    return None if judge is None else lambda: judge(weights, got, wanted)
 
 
 def photo_terms(
@@ -64,7 +73,7 @@ def photo_terms(
     wanted = resize_antialias(photo, got.raw.shape[1:3])
     return {
         "raw_l1": lambda: l1(got.raw, wanted),
-        "lr_lpips": critics.perceptual and (lambda: critics.perceptual(weights, got.raw, wanted)),
+        "lr_lpips": _judged(critics.perceptual, weights, got.raw, wanted),
     }
 
 
@@ -73,11 +82,10 @@ def feature_terms(critics: Critics, weights: Weights, got: Rendered, wanted: Ren
 
     Source: paper A.2.2 (L_raw, L_tri); TRAINING B, C.
     """
-    perceptual = critics.perceptual
     return {
         "raw_l1": lambda: l1(got.features, wanted.features),
         "tri": lambda: l1(got.planes, wanted.planes),
-        "lr_lpips": perceptual and (lambda: perceptual(weights, got.raw, wanted.raw)),
+        "lr_lpips": _judged(critics.perceptual, weights, got.raw, wanted.raw),
     }
 
 

@@ -18,7 +18,6 @@ from jaxtyping import Array, Float
 from invertavatar_jax import generator, inversion, networks, settings
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.generator import Rendered
-from invertavatar_jax.networks import Networks
 from invertavatar_jax.pure import Weights, part, pure
 from invertavatar_jax.supervise.adversarial import (
     discriminator_loss,

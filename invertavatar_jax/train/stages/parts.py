@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from invertavatar_jax import networks
+from invertavatar_jax.errors import UserError
 from invertavatar_jax.pure import Weights
 from invertavatar_jax.settings import Model
 
-NETWORKS = ("generator", "encoder", "unet_encoder")
 ENCODERS = ("encoder", "unet_encoder")  # they have batch statistics
 
 
@@ -29,12 +30,35 @@ Places = Mapping[str, Place]
 
 
 def complete(model: Model, key: jax.Array, weights: Weights | None) -> Weights:
-    """Weights of all networks: fresh ones where there are none."""
+    """Weights of all networks: fresh ones where the given ones lack a name.
+
+    What is given beyond them (discriminators) stays.
+
+    Raises:
+        UserError: a given leaf has the shape of another model.
+    """
     given = weights or {"params": {}, "buffers": {}}
-    if all(name in given["params"] for name in NETWORKS):
-        return given
-    fresh = networks.init(model, key)
-    return {collection: fresh[collection] | given[collection] for collection in fresh}
+    expected = networks.shapes(model)
+    fresh = expected if _holds(given, expected) else networks.init(model, key)
+    return {name: _over(fresh[name], given[name], name) for name in expected}
+
+
+def _holds(given: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    inside = lambda name, tree: not isinstance(tree, Mapping) or _holds(given[name], tree)
+    return all(name in given and inside(name, tree) for name, tree in expected.items())
+
+
+def _over(below: Any, given: Any, path: str) -> Any:
+    """The given tree, and what only the one below it has."""
+    if isinstance(below, Mapping):
+        mixed = {n: _over(x, given[n], f"{path}.{n}") for n, x in below.items() if n in given}
+        return {**below, **given, **mixed}
+    if np.shape(given) != below.shape:
+        raise UserError(
+            f"The weights to begin with are those of another model: {path} has the shape "
+            f"{np.shape(given)}, expected {below.shape}; name others, or train their preset."
+        )
+    return given
 
 
 def split(weights: Weights, places: Places) -> tuple[dict[str, Any], dict[str, Any]]:
