@@ -10,8 +10,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+# Beam is an optional package: the verb says how to install it.
+import apache_beam as beam  # pyright: ignore[reportMissingImports]
+from apache_beam.options.pipeline_options import (  # pyright: ignore[reportMissingImports]
+    PipelineOptions,
+)
 
 from invertavatar_jax import frames, settings
 from invertavatar_jax.data.preparing import clip, reports
