@@ -110,14 +110,14 @@ class ReleasedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
-        data = released.Released(dl_manager.manual_dir)
-        return {"train": examples(self.info, self._clips(data), len(self._group(data)))}
+        return {"train": self._generate_examples(released.Released(dl_manager.manual_dir))}
 
-    def _clips(self, data: released.Released) -> Iterator[tuple[str, Iterator[records.Frame]]]:
+    def _generate_examples(self, data: released.Released) -> Iterator[tuple[int, dict]]:
         sizes = records.sizes_of(settings.preset(self.builder_config.preset))
-        uv_mask = read_uv_mask(data.root)
-        for name, numbers in self._group(data).items():
-            yield name, (records.from_layout(data[n], sizes, uv_mask) for n in numbers)
+        uv_mask, groups = read_uv_mask(data.root), self._group(data)
+        read = lambda number: records.from_layout(data[number], sizes, uv_mask)
+        clips = ((name, map(read, numbers)) for name, numbers in groups.items())
+        yield from examples(self.info, clips, len(groups))
 
     def _group(self, data: released.Released) -> dict[str, list[int]]:
         """The frame numbers of each clip, in the order of the data set."""

@@ -5,6 +5,7 @@ how many threads read it.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from invertavatar_jax.settings import Model
 
 METADATA = "metadata.json"  # written by tfds_builders/frame_records.py
 OTHER = ("camera", "raster", "landmarks")  # of the other frame of an example
+_ENDLESS = 1 << 48  # batches
 _SAMPLE = 1 << 16  # bytes at either end of a file that its fingerprint reads
 
 
@@ -135,7 +137,7 @@ def pipeline(
         frames: of an example. 1: every frame once an epoch, shuffled. More: every clip once an
             epoch, shuffled, and that many of its frames, unsorted; the first one is the base.
         batch: examples, over all processes.
-        seed: below 2^32.
+        seed: not negative.
         replace: a clip's frames are drawn with replacement.
         process: this one's number and their count: process i of n gets the rows from
             i * batch / n up to (i + 1) * batch / n of the batch.
@@ -162,27 +164,46 @@ def pipeline(
             f"{records.folder}: clip {shortest.name} has {shortest.count} frames; {frames} of "
             "them cannot be drawn without replacement."
         )
-    numbers = records.numbers
-
-    def draw(choice: int, rng: np.random.Generator) -> np.ndarray:
-        other = numbers[rng.integers(len(numbers))]
-        if frames == 1:
-            return np.array([numbers[choice], other])
-        clip = records.clips[choice]
-        return np.append(clip.first + rng.choice(clip.count, frames, replace=replace), other)
-
     own = slice(index * batch // processes, (index + 1) * batch // processes)
-    dataset = (
-        grain.MapDataset.range(len(numbers) if frames == 1 else len(records.clips))
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .random_map(draw)
-        .batch(batch, drop_remainder=True)
-        .map(lambda drawn: _read(records, drawn[own]))
-    )
+    batches = _Batches(records, frames, batch, seed, replace, own)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    return iter(dataset.to_iter_dataset(options))
+    return iter(grain.MapDataset.source(batches).to_iter_dataset(options))
+
+
+class _Batches:
+    """All batches by number; grain's own shuffle takes milliseconds a clip where clips are few."""
+
+    def __init__(
+        self, records: Records, frames: int, batch: int, seed: int, replace: bool, own: slice
+    ):
+        self._records, self._frames, self._batch, self._seed = records, frames, batch, seed
+        self._replace, self._own = replace, own
+        self._numbers = records.numbers
+        choices = len(self._numbers) if frames == 1 else len(records.clips)
+        self._epoch_length = choices
+        # the first word of a seed keeps the two kinds of generator apart
+        self._order = functools.lru_cache(maxsize=2)(
+            lambda epoch: np.random.default_rng([0, seed, epoch]).permutation(choices)
+        )
+
+    def __len__(self) -> int:
+        return _ENDLESS
+
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        positions = range(number * self._batch, (number + 1) * self._batch)[self._own]
+        return _read(self._records, np.stack([self._draw(position) for position in positions]))
+
+    def _draw(self, position: int) -> np.ndarray:
+        """The record numbers of an example's frames, and at the end that of another frame."""
+        epoch, place = divmod(position, self._epoch_length)
+        choice = self._order(epoch)[place]
+        rng = np.random.default_rng([1, self._seed, position])
+        other = self._numbers[rng.integers(len(self._numbers))]
+        if self._frames == 1:
+            return np.array([self._numbers[choice], other])
+        clip = self._records.clips[choice]
+        drawn = rng.choice(clip.count, self._frames, replace=self._replace)
+        return np.append(clip.first + drawn, other)
 
 
 def _read(records: Records, drawn: np.ndarray) -> dict[str, np.ndarray]:
@@ -194,11 +215,9 @@ def _read(records: Records, drawn: np.ndarray) -> dict[str, np.ndarray]:
         rows = np.stack([found[number][name] for number in numbers.ravel().tolist()])
         return rows.reshape(*numbers.shape, *rows.shape[1:])
 
-    firsts = [clip.first for clip in records.clips]
-    clip_numbers = np.array([clip.number for clip in records.clips])
-    place = np.searchsorted(firsts, shown, "right") - 1
+    place = np.searchsorted([clip.first for clip in records.clips], shown, "right") - 1
     batch = {name: stack(name, shown) for name in Frame._fields}
-    batch["clip"] = clip_numbers[place].astype(np.int32)
+    batch["clip"] = np.array([clip.number for clip in records.clips], np.int32)[place]
     batch["frame"] = stack("frame", shown).astype(np.int32)
     return batch | {f"other_{name}": stack(name, others) for name in OTHER}
 
