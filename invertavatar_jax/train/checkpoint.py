@@ -1,5 +1,6 @@
 """Checkpoints of a run: the training state, the position in the data and what made them."""
 
+import hashlib
 import json
 import logging
 import pathlib
@@ -86,13 +87,16 @@ class Checkpoints:
         step = int(state.step)
         if step in self.steps:
             return
-        described = {"position": position, "run": run, "checksum": digest(checksum(state))}
+        described = json.dumps(
+            {"position": position, "run": run, "checksum": digest(checksum(state))}
+        )
+        about = {"json": described, "sha256": _sha256(described)}
         if jax.default_backend() == "cpu":  # there, what is written would be the state itself,
             state = jax.tree.map(lambda x: x.copy(), state)  # which the next step uses up
         try:
             self._pending = self._inner.save_checkpointables_async(
                 step,
-                {"state": state._asdict(), "about": {"json": json.dumps(described)}},
+                {"state": state._asdict(), "about": about},
                 metrics=None if score is None else {"score": score},
             )
         except OSError as error:
@@ -172,7 +176,10 @@ class Checkpoints:
         abstract = jax.tree.map(shape, like._asdict(), where._asdict())
         loaded = self._inner.load_checkpointables(step, {"state": abstract, "about": None})
         state = TrainState(**loaded["state"])
-        about = json.loads(loaded["about"]["json"])
+        described = loaded["about"]["json"]
+        if _sha256(described) != loaded["about"]["sha256"]:
+            raise ValueError("its position in the data is not the one that was written")
+        about = json.loads(described)
         return Restored(state, about["position"], about["run"], about["checksum"])
 
     def _set_aside(self, steps: list[int]) -> None:
@@ -186,3 +193,7 @@ class Checkpoints:
             (self.folder / str(step)).rename(aside)
         processes.wait_for_all("set aside")
         self._inner.reload()
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -8,7 +8,7 @@ import jax
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.pure import Weights
 from invertavatar_jax.train import manifest
-from invertavatar_jax.train.checkpoint import Checkpoints
+from invertavatar_jax.train.checkpoint import Checkpoints, Restored
 from invertavatar_jax.train.config import MeshShape, Training, from_dict
 from invertavatar_jax.train.loop import CHECKPOINTS, save_weights
 from invertavatar_jax.train.program import Program
@@ -64,10 +64,24 @@ def export_weights(
         UserError: there is no such run or checkpoint, or no room on the disk.
     """
     training = settings_of(run, same_mesh=False)
+    program = Program(training, weights)
+    restored = restore(run, program, step)
+    save_weights(out, training, program, restored.state)
+    return int(restored.state.step)
+
+
+def restore(run: str | pathlib.Path, program: Program, step: int | None = None) -> Restored:
+    """A checkpoint of a run, whose folder is only read.
+
+    Args:
+        step: of the checkpoint; None takes the newest that is whole.
+
+    Raises:
+        UserError: there is none.
+    """
     folder = pathlib.Path(run) / CHECKPOINTS
     if not folder.is_dir():
         raise UserError(f"{run} has no checkpoint yet.")
-    program = Program(training, weights)
     with Checkpoints(folder, look_only=True) as checkpoints:
         if step is not None and step not in checkpoints.steps:
             there = ", ".join(map(str, checkpoints.steps)) or "none"
@@ -75,8 +89,6 @@ def export_weights(
         restored = checkpoints.restore(program.shapes, program.shardings, last=step)
     if restored is None:
         raise UserError(f"{run} has no checkpoint yet.")
-    found = int(restored.state.step)
-    if step not in (None, found):
+    if step not in (None, int(restored.state.step)):
         raise UserError(f"{run}: the checkpoint of step {step} is damaged.")
-    save_weights(out, training, program, restored.state)
-    return found
+    return restored
