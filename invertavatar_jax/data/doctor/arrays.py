@@ -8,7 +8,7 @@ from invertavatar_jax.data.released import SIDE
 from invertavatar_jax.fit.faceverse import COUNT, SLICES
 
 AGAIN = "make the maps again from the fitted head"
-BETWEEN = 0.15  # of the mask's texels may be partly covered: edges
+BETWEEN = 0.15  # of a mask's texels may be partly covered: edges
 LEAST_FACE = 0.05  # share of a raster that shows the face
 LEAST_SEEN = 0.01  # share of the UV map that is seen
 OUTSIDE = 0.2  # of the seen texels may fall beside the picture, as the released maps allow
@@ -68,12 +68,7 @@ def raster_is_in_range(raster: Array) -> Problem | None:
 
 def raster_mask_is_binary(raster: Array) -> Problem | None:
     """Only the edges of the face are partly covered."""
-    mask = raster[..., 2].astype(np.float64)
-    share = ((mask > 0.02) & (mask < 0.98)).sum() / max((mask > 0.02).sum(), 1)
-    if share > BETWEEN:
-        found = f"{share:.0%} of it between"
-        return Problem("mask", "0 or 1 but for edges", found, AGAIN)
-    return None
+    return _binary(raster[..., 2], "mask")
 
 
 def raster_shows_a_face(raster: Array) -> Problem | None:
@@ -96,12 +91,8 @@ def raster_mask_is_where_uv_is(raster: Array) -> Problem | None:
 
 
 def uv_visibility_is_binary(uv: Array) -> Problem | None:
-    """A texel is seen, 1, or not, 0."""
-    visible = uv[..., 2].astype(np.float64)
-    if (np.minimum(np.abs(visible), np.abs(visible - 1)) > 0.02).mean() > 0.02:
-        found = f"{visible.min():.3g} to {visible.max():.3g}"
-        return Problem("visible", "0 or 1", found, AGAIN)
-    return None
+    """A texel is seen, 1, or not, 0, but for edges."""
+    return _binary(uv[..., 2], "visible")
 
 
 def uv_sees_something(uv: Array) -> Problem | None:
@@ -186,6 +177,15 @@ CHECKS = (
 def identity(coefficients: Array) -> Float[np.ndarray, "150"]:
     """The part of a frame's coefficients that its clip shares."""
     return np.asarray(coefficients[SLICES["identity"]], np.float32)
+
+
+def _binary(mask: Array, field: str) -> Problem | None:
+    values = mask.astype(np.float64)
+    share = ((values > 0.02) & (values < 0.98)).sum() / max((values > 0.02).sum(), 1)
+    if share > BETWEEN or values.max() > 1.02 or values.min() < -0.02:
+        found = f"{values.min():.3g} to {values.max():.3g}, {share:.0%} of it between"
+        return Problem(field, "0 or 1 but for edges", found, AGAIN)
+    return None
 
 
 def _shaped(array: Array, shape: tuple[int, ...]) -> Problem | None:

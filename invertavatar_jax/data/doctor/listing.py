@@ -14,6 +14,7 @@ from invertavatar_jax.data.doctor.survey import (
     FOLDERS,
     Survey,
     frame_order,
+    is_numbered,
     is_photo,
     normal,
     stem,
@@ -116,9 +117,10 @@ def images_have_labels(survey: Survey) -> Found:
 
 
 def labels_are_in_order(survey: Survey) -> Found:
-    """A clip's frames are listed together, by number."""
+    """A clip's numbered frames are listed together, by number."""
     for file in LABELS:
-        names = list(dict.fromkeys(normal(name) for name, _ in survey.entries(file)))
+        listed = dict.fromkeys(normal(name) for name, _ in survey.entries(file))
+        names = [name for name in listed if is_numbered(name)]
         done: set[str] = set()
         for before, name in pairwise(names):
             clip = name.rpartition("/")[0]
@@ -147,7 +149,7 @@ def frames_have_no_gaps(survey: Survey) -> Found:
     numbers = defaultdict(list)
     for name in sorted(listed | set(survey.images), key=frame_order):
         clip, _, frame = name.rpartition("/")
-        if frame.isdecimal():
+        if is_numbered(name):
             numbers[clip].append(int(frame))
     steps = Counter(b - a for own in numbers.values() for a, b in pairwise(own))
     if not steps:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from invertavatar_jax.data.doctor.arrays import identity
 from invertavatar_jax.data.doctor.findings import Problem
 from invertavatar_jax.data.doctor.frame_files import Picture, clip_of
+from invertavatar_jax.data.doctor.survey import is_numbered
 
 OTHER_PERSON = 0.5  # of the identity's size: a clip shares one identity, or nearly
 
@@ -28,9 +29,9 @@ def image_is_no_copy(digests: Mapping[str, bytes]) -> Iterator[tuple[str, Proble
 def identity_stays_within_a_clip(
     identities: Mapping[str, Float[np.ndarray, "150"]],
 ) -> Iterator[tuple[str, Problem]]:
-    """A clip shows one person."""
+    """A clip's numbered frames show one person."""
     clips = defaultdict(list)
-    for frame in identities:
+    for frame in filter(is_numbered, identities):
         clips[clip_of(frame)].append(frame)
     for clip, names in clips.items():
         usual = np.median([identities[name] for name in names], axis=0)

@@ -89,10 +89,15 @@ def normal(name: str) -> str:
     return stem(name.replace("\\", "/").strip("/")).casefold()
 
 
+def is_numbered(name: str) -> bool:
+    """Whether clip/frame is a clip's; photos of many people may share a folder by other names."""
+    return name.rpartition("/")[2].isdecimal()
+
+
 def frame_order(name: str) -> tuple:
     """Clips by name; frames by number, other frames by name after them."""
     clip, _, frame = name.rpartition("/")
-    return (clip, 0, int(frame), frame) if frame.isdecimal() else (clip, 1, 0, frame)
+    return (clip, 0, int(frame), frame) if is_numbered(name) else (clip, 1, 0, frame)
 
 
 def _below(folder: Path) -> frozenset[str]:
