@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import io
 import logging
 import sys
@@ -58,6 +59,11 @@ def guard(program: str, work: Callable[[], Path]) -> int:
         records = open_records(folder)
     except UserError as error:
         print(f"{program}: {error}", file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"{program}: there is no space left on the disk.", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print(f"{program}: stopped; nothing was left behind.", file=sys.stderr)
