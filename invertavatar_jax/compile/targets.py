@@ -48,6 +48,7 @@ class Target(NamedTuple):
 
 TARGETS = {
     "h100x1": Target("h100", 1, "1x1x1"),
+    "h100x4": Target("h100", 4, "1x1x4"),
     "h100x8": Target("h100", 8, "1x1x8"),
     "v5e-8": Target("v5e", 8, "v5e:2x4"),
     "v5e-16": Target("v5e", 16, "v5e:4x4"),
