@@ -114,18 +114,48 @@ def end_state(run: str) -> dict[str, Any]:
     """Step and SHA-256 of all that the newest checkpoint of a run holds."""
     import numpy as np
 
-    from invertavatar_jax.cli.train import read_weights
-    from invertavatar_jax.train import checksum, manifest, runs
-    from invertavatar_jax.train.program import Program
+    from invertavatar_jax.train import checksum, manifest
 
-    training = runs.settings_of(run, same_mesh=False)
-    weights = read_weights(training.weights) if training.weights else None
-    restored = runs.restore(run, Program(training, weights))
+    restored = _restore(run)
     position = np.frombuffer(manifest.canonical(restored.position).encode(), np.uint8)
     state = restored.state._asdict()
     each = {name: checksum.sha256(tree) for name, tree in state.items()}
     whole = checksum.sha256({"state": state, "position": position})
     return {"step": int(restored.state.step), "sha256": whole, "parts": each}
+
+
+def differences(run: str, other: str) -> dict[str, Any]:
+    """How the newest checkpoints of two runs differ: leaf by leaf, and in the worst one."""
+    import jax
+    import numpy as np
+
+    states = [_restore(one).state for one in (run, other)]
+    left, right = (jax.tree_util.tree_leaves_with_path(state) for state in states)
+    leaves: dict[str, float] = {}
+    for (path, a), (_, b) in zip(left, right, strict=True):
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        if (a != b).any():
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            leaves[name] = float(np.abs(a - b).max())
+    params = {name: size for name, size in leaves.items() if name.startswith("params")}
+    worst = max(params, key=params.__getitem__, default=None)
+    return {
+        "leaves": len(leaves),
+        "of": len(left),
+        "params_most": params[worst] if worst else 0.0,
+        "params_where": worst,
+        "first": dict(list(leaves.items())[:5]),
+    }
+
+
+def _restore(run: str) -> Any:
+    from invertavatar_jax.cli.train import read_weights
+    from invertavatar_jax.train import runs
+    from invertavatar_jax.train.program import Program
+
+    training = runs.settings_of(run, same_mesh=False)
+    weights = read_weights(training.weights) if training.weights else None
+    return runs.restore(run, Program(training, weights))
 
 
 def write_config(training: Training, folder: pathlib.Path) -> str:

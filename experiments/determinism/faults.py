@@ -1,6 +1,5 @@
 """What can happen to a run: kills, stops, a full disk, torn files; each at a random moment."""
 
-import json
 import pathlib
 import random
 import resource
@@ -9,7 +8,7 @@ import time
 from typing import NamedTuple
 
 from experiments.determinism.child import Child
-from invertavatar_jax.train import checksum, log, loop
+from invertavatar_jax.train import checksum, log, loop, rows
 
 # SIGKILL is what the machine does; torn files are found after one, when the power fails
 KINDS = ("SIGKILL", "SIGTERM", "full disk", "torn checkpoint", "torn log")
@@ -110,7 +109,7 @@ def tear_logs(rng: random.Random, run: pathlib.Path) -> str:
     for name in (log.FILE, checksum.FILE):
         path = run / name
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        if lines and json.loads(lines[-1])["step"] > kept:
+        if lines and rows.read(path)[-1:] and rows.read(path)[-1]["step"] > kept:
             lines[-1] = lines[-1][: rng.randrange(len(lines[-1]))]
             told.append(f"{name}: half its last line")
         else:
