@@ -62,9 +62,9 @@ def contours_have_the_images_size(contours: Picture) -> Problem | None:
 
 def image_shows_something(image: Picture) -> Problem | None:
     """No picture is black or of one colour."""
-    spread = float(image.levels.reshape(-1, 3).std(0).max())
-    if spread < FLAT:
-        colour = image.levels.reshape(-1, 3).mean(0).round().astype(int).tolist()
+    some = image.levels[::4, ::4].reshape(-1, 3)
+    if some.std(0).max() < FLAT:
+        colour = some.mean(0).round().astype(int).tolist()
         return Problem("content", "a picture", f"one colour, {colour}", "leave the frame out")
     return None
 
