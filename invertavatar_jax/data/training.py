@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import grain
 import numpy as np
@@ -20,6 +20,7 @@ from invertavatar_jax.errors import UserError
 from invertavatar_jax.settings import Model
 
 METADATA = "metadata.json"  # written by tfds_builders/frame_records.py
+FIELDS = (*Frame._fields, "clip", "frame")
 OTHER = ("camera", "raster", "landmarks")  # of the other frame of an example
 _ENDLESS = 1 << 48  # batches
 _SAMPLE = 1 << 16  # bytes at either end of a file that its fingerprint reads
@@ -34,6 +35,15 @@ class Clip(NamedTuple):
     count: int
 
 
+class Source(Protocol):
+    """Where records lie."""
+
+    def __len__(self) -> int: ...
+    def read(self, number: int, names: tuple[str, ...]) -> dict[str, Any]:
+        """The named fields of a record; others are not decoded."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Records:
     """A data set of frame records, or some of its clips; random access by record number."""
@@ -42,7 +52,7 @@ class Records:
     sizes: Sizes
     clips: tuple[Clip, ...]
     fingerprint: str  # of the whole data set: SHA-256
-    source: Sequence[dict[str, Any]] = dataclasses.field(repr=False)
+    source: "Source" = dataclasses.field(repr=False)
 
     def __len__(self) -> int:
         """Frames of `clips`."""
@@ -59,16 +69,20 @@ class Records:
         Raises:
             UserError: it cannot be read.
         """
+        record = self.read(number, FIELDS)
+        record["uv_xy"] = record["uv_xy"].astype(np.float32)
+        record["clip"] = record["clip"].decode()
+        return record
+
+    def read(self, number: int, names: tuple[str, ...]) -> dict[str, Any]:
+        """Some fields of a record, as stored: FIELDS or OTHER. Raises as indexing."""
         try:
-            record = dict(self.source[number])
+            return self.source.read(number, names)
         except Exception as error:  # array_record, protobuf, zlib and OpenCV have their own kinds
             raise UserError(
                 f"{self.folder}: record {number} is damaged ({type(error).__name__}): copy the "
                 "data set again, or make it again with its builder."
             ) from error
-        record["uv_xy"] = record["uv_xy"].astype(np.float32)
-        record["clip"] = record["clip"].decode()
-        return record
 
     def split(self, held_out: int) -> "tuple[Records, Records]":
         """The clips to train on, and the last `held_out` ones, which are not among them.
@@ -208,8 +222,11 @@ class _Batches:
 
 def _read(records: Records, drawn: np.ndarray) -> dict[str, np.ndarray]:
     """The arrays of record numbers [b, t + 1], whose last column is the other frame."""
-    found = {number: records[number] for number in np.unique(drawn).tolist()}
     shown, others = drawn[:, :-1], drawn[:, -1]
+    found = {number: records[number] for number in np.unique(shown).tolist()}
+    # decoding pictures is most of the work, and of another frame few are looked at
+    missing = set(others.tolist()) - set(found)
+    found |= {number: records.read(number, OTHER) for number in missing}
 
     def stack(name: str, numbers: np.ndarray) -> np.ndarray:
         rows = np.stack([found[number][name] for number in numbers.ravel().tolist()])
@@ -239,11 +256,31 @@ def _locate(folder: Path) -> Path:
     return found[0]
 
 
-def _open_source(folder: Path) -> Sequence[dict[str, Any]]:
-    import tensorflow_datasets as tfds  # takes seconds, and only data sets need it
+@dataclasses.dataclass(frozen=True)
+class _Files:
+    """A Source of array_record files."""
+
+    encoded: Sequence[bytes]
+    features: dict[tuple[str, ...], Any]  # tfds' decoder of the fields FIELDS or OTHER
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def read(self, number: int, names: tuple[str, ...]) -> dict[str, Any]:
+        return self.features[names].deserialize_example_np(self.encoded[number])
+
+
+def _open_source(folder: Path) -> Source:
+    import tensorflow_datasets as tfds  # data sets alone need it
 
     try:
-        return tfds.builder_from_directory(folder).as_data_source(split="train")
+        builder = tfds.builder_from_directory(folder)
+        encoded = builder.as_data_source(
+            split="train", deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+        )
+        stored = builder.info.features
+        part = lambda names: tfds.features.FeaturesDict({name: stored[name] for name in names})
+        return _Files(encoded, {names: part(names) for names in (FIELDS, OTHER)})
     except Exception as error:  # tfds and array_record have their own kinds
         raise UserError(
             f"{folder} is a damaged data set ({error}): copy it again, or make it again with its "
