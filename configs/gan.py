@@ -66,17 +66,17 @@ def get_config(variant: str = "paper") -> ConfigDict:
             ),
         )
     )
-    own = config.settings
     if variant == "released":
-        own.update(dict(blur_sigma=0.0, landmarks=False, replace_nonfinite=True))
-        # script: every whole number from 64 to 128, each a program of its own here
-        own.update(dict(neural_fade_images=1e6, neural_resolutions=tuple(range(64, 129, 8))))
+        # the neural resolution: every whole number there, each a program of its own here
+        own = dict(neural_fade_images=1e6, neural_resolutions=tuple(range(64, 129, 8)))
+        own |= dict(blur_sigma=0.0, landmarks=False, replace_nonfinite=True)
+        config.update(dict(settings=own))
     if variant == "tiny":
         config.update(dict(preset="tiny_paper", data="data/synthetic_heads", weights=""))
         config.update(dict(held_out=2, microbatch=2, log_every=5, validate_every=200))
         config.update(dict(image_every=200, checkpoint_every=100))
-        own.update(dict(gamma=1.0, density_points=100, average_images=500.0, average_ramp=0.05))
-        own.update(dict(swap_fade_images=images / 4, blur_sigma=2.0, blur_fade_images=images / 2))
-        own.update(dict(neural_start=8, neural_end=16, neural_resolutions=(8, 16), group=2))
-        own.remat = False
+        own = dict(gamma=1.0, density_points=100, average_images=500.0, average_ramp=0.05)
+        own |= dict(swap_fade_images=images / 4, blur_sigma=2.0, blur_fade_images=images / 2)
+        own |= dict(neural_start=8, neural_end=16, neural_resolutions=(8, 16), group=2)
+        config.update(dict(settings=own | dict(remat=False)))
     return config

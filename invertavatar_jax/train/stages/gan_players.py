@@ -72,7 +72,7 @@ class Schedule(NamedTuple):
         """Of the iteration after `step` others."""
         own, images = self.own, step * self.batch_size
         done = min(images / own.neural_fade_images, 1.0) if own.neural_fade_images else 1.0
-        exact = round(own.neural_start + done * (own.neural_end - own.neural_start))
+        exact = own.neural_start + done * (own.neural_end - own.neural_start)
         nearest = min(own.neural_resolutions, key=lambda side: abs(side - exact))
         return Size(nearest, own.blur_sigma > 0 and images < own.blur_fade_images)
 
