@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 from PIL import Image, ImageDraw
 
+from invertavatar_jax.fit.camera import project
 from invertavatar_jax.fit.landmarks import BROWS, LIDS, LIPS, OVAL
 from invertavatar_jax.fit.morphable import HeadModel
-from invertavatar_jax.ops.project import project
 from invertavatar_jax.types import Camera
 
 POINTS = 468  # of MediaPipe's face mesh
@@ -49,7 +49,7 @@ def place_landmarks(
     placed, _ = project(camera, (corners * head.landmark_weights[..., None]).sum(-2))
     known = head.landmark_index < POINTS
     landmarks = np.full((*placed.shape[:-2], POINTS, 2), np.nan, np.float32)
-    landmarks[..., head.landmark_index[known], :] = np.asarray(placed)[..., known, :] * side
+    landmarks[..., head.landmark_index[known], :] = placed[..., known, :] * side
     return landmarks
 
 
