@@ -1,10 +1,12 @@
 """Discriminators, identity and perceptual networks, and gradients, against the released ones."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from invertavatar_jax.generate.synthesis import Synthesis
@@ -12,7 +14,28 @@ from invertavatar_jax.layers import EqualConv
 from invertavatar_jax.pure import part, pure
 from invertavatar_jax.settings import Backbone
 from invertavatar_jax.supervise import adversarial, discriminator, identity, perceptual
+from invertavatar_jax.train import mesh, step
+from invertavatar_jax.train.stage import Group, Outcome, Phase
+from invertavatar_jax.train.stages import gan_losses
+from invertavatar_jax.train.stages.gan_players import Pictures
+from invertavatar_jax.train.state import TrainState
 from tests.parity.golden import Case, nchw, nhwc
+
+
+def trainer_s_sums(loss, params, buffers, batch) -> step.Sums:
+    """What the trainer makes of a loss of one microbatch: its gradient, and what it returns."""
+    phase, group = Phase("case", "network", loss), Group(optax.sgd(1.0))
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params={"network": params},
+        average={},
+        buffers=buffers,
+        opt_state={"network": group.optimizer.init(params)},
+        slots=(),
+    )
+    placing = step.Placing(mesh.make_mesh(1, 1), 1, False, ((r".*", ()),))
+    made = step.make_step(phase, group, placing, state)
+    return made.differentiate(state, batch, jax.random.key(0))[0]
 
 
 @pytest.mark.parametrize(
@@ -70,27 +93,27 @@ def test_dual_discriminator(channels):
 
 def test_second_derivatives_of_a_small_discriminator():
     case = Case("d_small_r1_grads")
-    pictures = nhwc(case.input("image")), nhwc(case.input("image_raw"))
-    camera, gamma = case.input("c"), case.config["gamma"]
+    pictures = Pictures(nhwc(case.input("image")), nhwc(case.input("image_raw")), None)
+    camera = case.input("c")
     network = pure(discriminator.DualDiscriminator(Backbone(32, 512, 32)))
-    weights = case.weights(network.init, *pictures, camera)
+    weights = case.weights(network.init, *pictures[:2], camera)
 
-    def loss_and_penalty(params):
-        judge = lambda pictures: network.apply({"params": params}, *pictures, camera).logits
-        found = adversarial.gradient_penalty(judge, pictures)
-        per_sample = jax.nn.softplus(-found.logits)[:, 0] + gamma / 2 * found.penalty
-        return per_sample.mean(), found
+    def loss(inputs):
+        params, camera = {"params": inputs.params["network"]}, inputs.batch["camera"]
+        judge = lambda seen: network.apply(params, *seen[:2], camera).logits
+        penalty, found = gan_losses.penalty(judge, inputs.batch["real"], case.config["gamma"])
+        return Outcome(adversarial.generator_loss(found.logits) + penalty, {"found": found})
 
-    grad = jax.jit(jax.value_and_grad(loss_and_penalty, has_aux=True))
-    (loss, found), by_params = grad(weights["params"])
-    case.check("loss", loss.reshape(1), floor=None)
+    sums = trainer_s_sums(loss, weights["params"], {}, {"real": pictures, "camera": camera})
+    found: Any = sums.metrics["found"]
+    case.check("loss", sums.metrics["loss"].reshape(1), floor=None)
     case.check("logits", found.logits, floor=None)
     case.check("r1_penalty", found.penalty, floor=None)
-    case.check("grad_image", nchw(found.gradients[0]), floor=None)
-    case.check("grad_image_raw", nchw(found.gradients[1]), floor=None)
+    case.check("grad_image", nchw(found.gradients.image), floor=None)
+    case.check("grad_image_raw", nchw(found.gradients.neural), floor=None)
     for name in case.meta["outputs"]:
         if name.startswith("dloss_d_"):
-            case.check_gradient(name, by_params, name.removeprefix("dloss_d_"))
+            case.check_gradient(name, sums.gradient, name.removeprefix("dloss_d_"))
     case.done()
 
 
@@ -145,17 +168,20 @@ def test_gradients_of_a_small_generator():
     network = pure(Synthesis(Backbone(64, 512, 16), 8, levels=2))
     weights = case.weights(network.init, w_plus)
 
-    def loss_and_image(params, w_plus):
-        weights_now = {"params": params, "buffers": weights["buffers"]}
-        image = network.apply(weights_now, w_plus, conditions, modulation)[-1]
-        return jnp.mean(image * mask), image
+    def loss(inputs):
+        batch, trained = inputs.batch, inputs.params["network"]
+        weights_now = {"params": trained["weights"], "buffers": inputs.buffers}
+        read = trained["w_plus"], batch["conditions"], batch["modulation"]
+        image = network.apply(weights_now, *read)[-1]
+        return Outcome(jnp.mean(image * batch["mask"]), {"image": image})
 
-    grad = jax.jit(jax.value_and_grad(loss_and_image, (0, 1), has_aux=True))
-    (loss, image), (by_params, by_w) = grad(weights["params"], w_plus)
-    case.check("img", nchw(image))
-    case.check("loss", loss.reshape(1), floor=None)
-    case.check("dws", by_w, floor=None)
+    params = {"weights": weights["params"], "w_plus": w_plus}
+    batch = {"conditions": conditions, "modulation": modulation, "mask": mask}
+    sums = trainer_s_sums(loss, params, weights["buffers"], batch)
+    case.check("img", nchw(sums.metrics["image"]))
+    case.check("loss", sums.metrics["loss"].reshape(1), floor=None)
+    case.check("dws", sums.gradient["w_plus"], floor=None)
     for name in case.meta["outputs"]:
         if name.startswith("dloss_d_"):
-            case.check_gradient(name, by_params, name.removeprefix("dloss_d_"))
+            case.check_gradient(name, sums.gradient["weights"], name.removeprefix("dloss_d_"))
     case.done()
