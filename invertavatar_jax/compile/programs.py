@@ -2,11 +2,11 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -17,6 +17,7 @@ from invertavatar_jax.errors import UserError
 from invertavatar_jax.settings import Model
 from invertavatar_jax.train import program as training_program
 from invertavatar_jax.train.config import MeshShape, Training
+from invertavatar_jax.train.step import batch_sharding
 
 
 class Program(NamedTuple):
@@ -27,6 +28,7 @@ class Program(NamedTuple):
     arguments: tuple
     does: str  # what one call of it makes, in words
     compute: str = "default"  # its products: of settings.COMPUTE, or what JAX does unasked
+    held_bytes: int = 0  # on every device meanwhile, arguments that it reads included
 
 
 class Request(NamedTuple):
@@ -88,12 +90,29 @@ def train(request: Request, mesh: Mesh) -> Iterator[Program]:
     for phase in made.stage.phases(made.stage.variant(training.total_steps)):
         step = made.step(phase, made.stage.variant(training.total_steps))
         name = f"{training.stage} {phase.name}"
-        yield Program(name, step.differentiate, (state, samples, key), f"gradients of {batch}")
+        held = _bytes(state, made.shardings) + _bytes(samples, batch_sharding(made.placing))
+        inputs = state, samples, key
+        yield Program(name, step.differentiate, inputs, f"gradients of {batch}", held_bytes=held)
         if phase.group not in seen:
             seen.add(phase.group)
             sums = jax.eval_shape(step.differentiate, state, samples, key)[0]
             inputs = step.moving(state, sums), sums
-            yield Program(f"{name} update", step.update, inputs, f"one step of {phase.group}")
+            held += _bytes(sums.gradient, made.shardings.params[phase.group])
+            does = f"one step of {phase.group}"
+            yield Program(f"{name} update", step.update, inputs, does, held_bytes=held)
+
+
+def _bytes(tree: Any, shardings: Any) -> int:
+    """What a tree of shapes takes on one device.
+
+    Args:
+        shardings: of every leaf, or one for all.
+    """
+    leaves = jax.tree.leaves(tree)
+    placed = jax.tree.leaves(shardings)
+    placed = placed * len(leaves) if len(placed) == 1 else placed
+    shapes = [at.shard_shape(x.shape) for x, at in zip(leaves, placed, strict=True)]
+    return sum(math.prod(one) * x.dtype.itemsize for one, x in zip(shapes, leaves, strict=True))
 
 
 @functools.cache

@@ -39,7 +39,7 @@ def measure(program: Program, target: Target) -> dict[str, Any]:
     return {
         "name": program.name,
         "makes": program.does,
-        "memory_bytes": _memory(compiled.memory_analysis()),
+        "memory_bytes": _memory(compiled.memory_analysis(), program.held_bytes),
         "flops": spent.flops,
         "bytes": spent.bytes,
         "loops_of_unknown_length": spent.unknown_loops,
@@ -55,16 +55,19 @@ def measure(program: Program, target: Target) -> dict[str, Any]:
     }
 
 
-def _memory(stats: Any) -> dict[str, int]:
+def _memory(stats: Any, held: int) -> dict[str, int]:
     arguments, outputs = stats.argument_size_in_bytes, stats.output_size_in_bytes
     temporary, aliased = stats.temp_size_in_bytes, stats.alias_size_in_bytes
+    beside = max(0, held - arguments)  # what the program does not read
+    alone = arguments + outputs - aliased + temporary + stats.generated_code_size_in_bytes
     return {
         "arguments": arguments,
+        "held_beside": beside,
         "outputs": outputs,
         "outputs_in_place_of_arguments": aliased,
         "temporary": temporary,
         "code": stats.generated_code_size_in_bytes,
-        "peak": arguments + outputs - aliased + temporary + stats.generated_code_size_in_bytes,
+        "peak": alone + beside,
     }
 
 
