@@ -124,7 +124,11 @@ def _train(
     for number, part in enumerate(way):
         last = steps * (number + 1) // len(way)
         here = dataclasses.replace(training, total_steps=last, mesh=MeshShape(part.devices, 1))
-        _start(child.write_config(here, folder), part, run)
+        for ended in [
+            one.join(3600.0) for one in start(child.write_config(here, folder), part, run)
+        ]:
+            if ended.code:
+                raise RuntimeError(f"{run.name} ended with {ended.code}:\n{ended.output[-4000:]}")
     seconds = time.monotonic() - begin
     end = _ask(child.end_state, str(run))
     if end["step"] != steps:
@@ -132,7 +136,8 @@ def _train(
     return {"way": [str(part) for part in way], "seconds": round(seconds, 1), **end}
 
 
-def _start(config: str, part: Way, run: pathlib.Path) -> None:
+def start(config: str, part: Way, run: pathlib.Path) -> list[child.Child]:
+    """Starts a run's processes."""
     each = _MOST // part.processes  # a device has its share of the threads, used or not
     environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={each}"}
     environment["NPROC"] = str(_MOST)  # threads of the processor's pool: work is cut by them
@@ -141,13 +146,10 @@ def _start(config: str, part: Way, run: pathlib.Path) -> None:
         meet = f"--coordinator=localhost:{_free_port()}"
         many = f"--processes={part.processes}"
         options = [(meet, many, f"--process={i}") for i in range(part.processes)]
-    processes = [
+    return [
         child.Child(child.train, config, str(run), *some, environment=environment)
         for some in options
     ]
-    for ended in [process.join(3600.0) for process in processes]:
-        if ended.code:
-            raise RuntimeError(f"{run.name} ended with {ended.code}:\n{ended.output[-4000:]}")
 
 
 def _ask(work: Any, *args: str) -> Any:

@@ -5,6 +5,7 @@ import json
 import logging
 import pathlib
 import shutil
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -37,22 +38,35 @@ class Checkpoints:
             keep: newest ones that stay; so does the one with the best score.
             look_only: changes nothing in it, since a run may be writing there.
         """
-        # one line a checkpoint is ours to write
+        # what there is to say of a checkpoint, or of a damaged one, is ours to say
         logging.getLogger("absl").setLevel(logging.ERROR)
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         best = _policies.BestN(
             get_metric_fn=lambda metrics: metrics["score"],
             n=1,
             keep_checkpoints_without_metrics=False,
         )
         self.folder = pathlib.Path(folder).absolute()
+        if not look_only:
+            self._forget_torn_scores()
         self._inner = ocp.training.Checkpointer(
             self.folder,
             save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
             preservation_policy=_policies.AnyPreservationPolicy([_policies.LatestN(keep), best]),
             cleanup_tmp_directories=not look_only,
+            lightweight_initialize=look_only,  # reads no scores
         )
         self._look_only = look_only
         self._pending: Any = None
+
+    def _forget_torn_scores(self) -> None:
+        """Removes scores that cannot be read, with which the folder could not be opened."""
+        for path in self.folder.glob("*/metrics/metrics") if jax.process_index() == 0 else ():
+            try:
+                float(json.loads(path.read_text())["score"])
+            except (ValueError, KeyError, TypeError):
+                shutil.rmtree(path.parent)
+        processes.wait_for_all("scores")
 
     def __enter__(self):
         return self
@@ -66,7 +80,8 @@ class Checkpoints:
     @property
     def steps(self) -> list[int]:
         """Steps of the checkpoints that are there, oldest first."""
-        return [entry.step for entry in self._inner.checkpoints]
+        names = [entry.name for entry in self.folder.iterdir()]
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def save(
         self,
@@ -146,8 +161,8 @@ class Checkpoints:
             if isinstance(found, str):
                 damaged.append(f"{step} ({found})")
                 continue
-            if not self._look_only:
-                self._set_aside(steps[steps.index(step) + 1 :])
+            if damaged and not self._look_only:
+                self._set_aside(steps[steps.index(step) + 1 :], damaged)
             return found
         if damaged:
             raise UserError(
@@ -182,15 +197,16 @@ class Checkpoints:
         about = json.loads(described)
         return Restored(state, about["position"], about["run"], about["checksum"])
 
-    def _set_aside(self, steps: list[int]) -> None:
+    def _set_aside(self, steps: list[int], told: list[str]) -> None:
         """Moves damaged checkpoints away, so that their steps can be written again."""
-        if not steps:
-            return
-        for step in steps if jax.process_index() == 0 else ():
-            aside = self.folder.parent / "damaged" / str(step)
-            aside.parent.mkdir(exist_ok=True)
-            shutil.rmtree(aside, ignore_errors=True)
-            (self.folder / str(step)).rename(aside)
+        away = self.folder.parent / "damaged"
+        if jax.process_index() == 0:
+            away.mkdir(exist_ok=True)
+            for step in steps:
+                shutil.rmtree(away / str(step), ignore_errors=True)
+                (self.folder / str(step)).rename(away / str(step))
+            what = f"note: damaged checkpoints were moved to {away}: {'; '.join(told)}"
+            print(what, file=sys.stderr)
         processes.wait_for_all("set aside")
         self._inner.reload()
 

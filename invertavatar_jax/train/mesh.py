@@ -74,4 +74,5 @@ def _partition(path: str, shape: tuple[int, ...], spec, mesh: Mesh) -> Partition
                 f"sharding: {path} of shape {shape} cannot be divided over the "
                 f"{mesh.shape[axis]} devices of {axis!r}"
             )
-    return placed
+    used = max((i + 1 for i, axis in enumerate(placed) if axis is not None), default=0)
+    return PartitionSpec(*placed[:used])  # to jax.jit, P() and P(None) are two programs

@@ -38,6 +38,26 @@ def shards(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def toy_shards(tmp_path_factory):
+    """What the stage of tests.train.toy reads."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("toy_shards")
+    n, k, s = 10, 2, 8
+    empty = lambda *shape: np.zeros((n, *shape), np.float32)
+    np.savez(
+        folder / "heads.npz",
+        image=rng.integers(0, 256, (n, k, s, s, 3), dtype=np.uint8),
+        matte=rng.integers(0, 256, (n, k, s, s), dtype=np.uint8),
+        background=rng.integers(0, 256, (n, s, s, 3), dtype=np.uint8),
+        identity=empty(3),
+        expression=empty(k, 3),
+        gaze_rad=empty(k, 4),
+        camera=empty(k, 25),
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
 def training(shards):
     values = get_config("tiny")
     values.data = str(shards)
