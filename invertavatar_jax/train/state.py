@@ -31,13 +31,14 @@ def make_state(
         weights: to begin with, as the stage says; None for random ones.
     """
     begin = stage.start(key, weights)
-    params = jax.tree.map(jnp.asarray, begin.params)
+    # arrays of its own, each once: steps use them up
+    params, buffers = (jax.tree.map(jnp.array, tree) for tree in (begin.params, begin.buffers))
     averaged = [name for name, group in stage.groups.items() if group.average is not None]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         average={name: jax.tree.map(jnp.copy, params[name]) for name in averaged},
-        buffers=jax.tree.map(jnp.asarray, begin.buffers),
+        buffers=buffers,
         opt_state={
             name: group.optimizer.init(params[name]) for name, group in stage.groups.items()
         },
