@@ -41,23 +41,23 @@ class Checkpoints:
         # what there is to say of a checkpoint, or of a damaged one, is ours to say
         logging.getLogger("absl").setLevel(logging.ERROR)
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        self.folder = pathlib.Path(folder).absolute()
+        self._inner = None if look_only else self._open(keep)
+        self._pending: Any = None
+
+    def _open(self, keep: int) -> ocp.training.Checkpointer:
+        self._forget_torn_scores()
         best = _policies.BestN(
             get_metric_fn=lambda metrics: metrics["score"],
             n=1,
             keep_checkpoints_without_metrics=False,
         )
-        self.folder = pathlib.Path(folder).absolute()
-        if not look_only:
-            self._forget_torn_scores()
-        self._inner = ocp.training.Checkpointer(
+        return ocp.training.Checkpointer(
             self.folder,
             save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
             preservation_policy=_policies.AnyPreservationPolicy([_policies.LatestN(keep), best]),
-            cleanup_tmp_directories=not look_only,
-            lightweight_initialize=look_only,  # reads no scores
+            cleanup_tmp_directories=True,
         )
-        self._look_only = look_only
-        self._pending: Any = None
 
     def _forget_torn_scores(self) -> None:
         """Removes scores that cannot be read, with which the folder could not be opened."""
@@ -75,7 +75,8 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._inner.close()
+            if self._inner is not None:
+                self._inner.close()
 
     @property
     def steps(self) -> list[int]:
@@ -161,7 +162,7 @@ class Checkpoints:
             if isinstance(found, str):
                 damaged.append(f"{step} ({found})")
                 continue
-            if damaged and not self._look_only:
+            if damaged and self._inner is not None:
                 self._set_aside(steps[steps.index(step) + 1 :], damaged)
             return found
         if damaged:
@@ -185,11 +186,12 @@ class Checkpoints:
         return found
 
     def _load(self, step: int, like: TrainState, shardings: TrainState | None) -> Restored:
-        place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        where = jax.tree.map(lambda _: place, like) if shardings is None else shardings
+        alone = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        where = jax.tree.map(lambda _: alone, like) if shardings is None else shardings
         shape = lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at)
         abstract = jax.tree.map(shape, like._asdict(), where._asdict())
-        loaded = self._inner.load_checkpointables(step, {"state": abstract, "about": None})
+        place = self.folder / str(step)
+        loaded = ocp.load_checkpointables(place, {"state": abstract, "about": None})
         state = TrainState(**loaded["state"])
         described = loaded["about"]["json"]
         if _sha256(described) != loaded["about"]["sha256"]:
@@ -208,6 +210,7 @@ class Checkpoints:
             what = f"note: damaged checkpoints were moved to {away}: {'; '.join(told)}"
             print(what, file=sys.stderr)
         processes.wait_for_all("set aside")
+        assert self._inner is not None  # where nothing is changed, nothing is set aside
         self._inner.reload()
 
 
