@@ -12,11 +12,13 @@ import pytest
 from configs.gan import get_config
 from invertavatar_jax import networks, settings
 from invertavatar_jax.errors import UserError
+from invertavatar_jax.pure import Pure
+from invertavatar_jax.supervise.discriminator import Judgement
 from invertavatar_jax.train import mesh, state, step
 from invertavatar_jax.train.stage import Start
-from invertavatar_jax.train.stages import gan, gan_losses
+from invertavatar_jax.train.stages import gan, gan_losses, gan_players
 from invertavatar_jax.train.stages.batching import Batching
-from invertavatar_jax.train.stages.gan_players import Schedule, Size
+from invertavatar_jax.train.stages.gan_players import Players, Schedule, Size
 
 BATCH, SIDE, RASTER = 2, 8, 10
 TINY = settings.preset("tiny_paper")
@@ -195,6 +197,67 @@ def test_a_stage_goes_on_from_weights(game, caplog):
     assert begin.buffers["rest"]["params"]["encoder"]["weight"].shape == (3,)
     assert "decoder" in begin.params["generator"]
     assert "begin at random" in caplog.text and "params/decoder/" in caplog.text
+
+
+def brightness_players(**changes) -> Players:
+    """A critic whose logits are an image's mean, blurred or not."""
+    judged = lambda _, image, *rest: Judgement(image.mean((1, 2, 3))[:, None], ())
+    critic = Pure(lambda *_: {}, judged)
+    return Players(MODEL, networks.build(MODEL), critic, Schedule(own(**changes), BATCH))
+
+
+@pytest.mark.parametrize(("swap", "turn"), [(0.0, 0), (1.0, 1)])
+def test_people_are_made_for_their_neighbour_s_camera_and_seen_by_their_own(
+    monkeypatch, swap, turn
+):
+    seen = {}
+    batch = random_batch(np.random.default_rng(0))
+
+    def map_label(self, weights, key, label):
+        seen["label"] = label
+        return jnp.zeros((BATCH, MODEL.backbone.w_count, MODEL.w_dim))
+
+    def render(nets, weights, model, w_plus, maps, drive, *, key):
+        seen["camera"], seen["side"] = drive.camera, model.renderer.neural_resolution
+        return SimpleNamespace(image=0, raw=0)
+
+    monkeypatch.setattr(Players, "map", map_label)
+    monkeypatch.setattr(gan_players.generator, "features", lambda *_: None)
+    monkeypatch.setattr(gan_players.generator, "render", render)
+    players = brightness_players(swap_fade_images=0.0, swap_end=swap)
+    made = players.make({}, batch, jnp.int32(0), jax.random.key(0), 4)
+    np.testing.assert_array_equal(seen["label"], np.roll(batch["other_camera"], turn, 0))
+    np.testing.assert_array_equal(made.label, batch["other_camera"])
+    pose = seen["camera"].world_from_camera.reshape(BATCH, 16)
+    np.testing.assert_array_equal(pose, batch["other_camera"][:, :16])
+    assert seen["side"] == 4
+
+
+def test_held_out_metrics_are_logits_and_colour_gaps(game, monkeypatch):
+    batch = random_batch(np.random.default_rng(0))
+    image = jnp.broadcast_to(jnp.array([0.25, -0.5, 1.0]), (BATCH, SIDE, SIDE, 3))
+    out = SimpleNamespace(image=image, raw=image)
+    monkeypatch.setattr(Players, "map", lambda *_: None)
+    monkeypatch.setattr(gan, "_render", lambda *_: out)
+    trees = game.start.params, {"generator": {}}, game.start.buffers
+    got = gan._measure(brightness_players(), *trees, batch, jax.random.key(0))
+    real = batch["image"][:, 0] / 127.5 - 1
+    assert float(got["fake"]) == pytest.approx(0.25, abs=1e-6)
+    assert float(got["real"]) == pytest.approx(real.mean(), abs=1e-5)
+    gap = np.abs(np.array([0.25, -0.5, 1.0]) - real.mean((0, 1, 2))).mean()
+    assert float(got["mean_colour_gap"]) == pytest.approx(gap, rel=1e-4)
+    deviation = real.std((0, 1, 2)).mean()
+    assert float(got["colour_deviation_gap"]) == pytest.approx(deviation, rel=1e-4)
+
+
+def test_the_blur_reaches_both_pictures_of_the_data(game):
+    players, sigma = brightness_players(), jnp.float32(1.0)
+    batch = random_batch(np.random.default_rng(0))
+    sharp, blurred = players.real(batch, 4), players.real(batch, 4, sigma)
+    np.testing.assert_array_equal(sharp.image, blurred.image)  # `judge` blurs it
+    assert float(blurred.neural.std()) < 0.8 * float(sharp.neural.std())
+    logits = [players.judge({}, sharp, batch["camera"][:, 0], s) for s in (None, sigma)]
+    assert np.abs(logits[0]).sum() > np.abs(logits[1]).sum()  # zeros come in from the edges
 
 
 def test_the_released_schedule():
