@@ -128,7 +128,7 @@ class _Run:
             kind = self.rng.choice(faults.KINDS) if struck < most else None
             ended = self._start(kind)
             done = ended.code == 0 and self._complete()
-            if kind is None and not done:
+            if len(self.rows) == struck and not done:
                 self._blame(f"ended with {ended.code}: {ended.output[-2000:]}")
                 return self.rows
             self._look_around(torn=len(self.rows) > struck and self._tear())
