@@ -110,8 +110,7 @@ def _start(players: Players, key: jax.Array, weights: Weights | None) -> Start:
     rest: Weights = {"params": {}, "buffers": {}}
     if weights is not None:
         made = _inherit("generator", made, inherit.generator_of(weights))
-        offered = weights["params"].get("discriminator")
-        critic = critic if offered is None else _inherit("discriminator", critic, offered)
+        critic = _inherit("discriminator", critic, weights["params"].get("discriminator", {}))
         if "generator" in weights["params"]:
             left = lambda tree: {name: tree[name] for name in tree if name not in _PLAYERS}
             rest = {name: left(tree) for name, tree in weights.items()}
@@ -122,6 +121,8 @@ def _start(players: Players, key: jax.Array, weights: Weights | None) -> Start:
 
 def _inherit(name: str, own, offered):
     found = inherit.inherit(own, offered)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(own)):
+        return found.weights  # only shapes are asked for; the weights follow, and are told of
     for title, paths in (("left out", found.skipped), ("begin at random", found.fresh)):
         if paths:
             listed = "\n  ".join(paths)
@@ -168,6 +169,7 @@ def _measure(players: Players, params, averages, buffers, batch: Batch, key) -> 
 
     The gaps are those of the three channels' mean and standard deviation over the batch, mean
     absolute values in units of [-1, 1]: a GAN's pictures have no truth to be compared with.
+    Small batches have gaps even where the distributions agree.
     """
     weights, label = _averaged(averages, buffers), batch["other_camera"]
     w_plus = players.map(weights, key, label)
