@@ -38,6 +38,8 @@ def get_config(variant: str = "paper") -> ConfigDict:
                 betas=(0.5, 0.999),  # TRAINING D
                 discriminator_rate=1e-3,  # paper A.2.2 and TRAINING D
                 discriminator_betas=(0.0, 0.99),  # TRAINING C
+                # paper 3.3: "simultaneously"; released: in turn
+                alternate=False,
                 trunks=False,  # paper A.2.3 and TRAINING D
                 real=dict(l1=1.0, lpips=1.0),  # TRAINING D
                 # texture: paper A.2.3, "the same terms"; released: none (TRAINING D)
@@ -66,7 +68,9 @@ def get_config(variant: str = "paper") -> ConfigDict:
         )
     )
     if variant == "released":
-        own = dict(rate=2.5e-5, synthetic_texture="dataset", synthetic=dict(texture=0.0))
+        own = dict(
+            rate=2.5e-5, alternate=True, synthetic_texture="dataset", synthetic=dict(texture=0.0)
+        )
         own |= dict(adversarial_from=0, r1_always=True)
         config.update(dict(frames=4, settings=own))
     elif variant == "tiny":

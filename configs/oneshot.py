@@ -37,8 +37,9 @@ def get_config(variant: str = "paper") -> ConfigDict:
                 betas=(0.5, 0.999),  # TRAINING C
                 discriminator_rate=1e-3,  # paper A.2.2 and TRAINING C
                 discriminator_betas=(0.0, 0.99),  # TRAINING C
+                # paper 3.3: "simultaneously"; released: in turn
+                alternate=False,
                 trunks=True,  # paper A.2.2 trains both networks; released: decoders only
-                # The U-Nets take turns as released; the paper trains them at the same time.
                 # TRAINING C; l1, lpips, adv also paper Eq. 3
                 real=dict(l1=1.0, lpips=1.0, raw_l1=1.0, lr_lpips=1.0, adv=0.1),
                 # texture: paper Eq. 3; released: 0 (TRAINING C). lr_lpips: TRAINING C only
@@ -69,7 +70,9 @@ def get_config(variant: str = "paper") -> ConfigDict:
         )
     )
     if variant == "released":
-        own = dict(rate=2.5e-5, trunks=False, synthetic_texture="dataset", judged="shown")
+        own = dict(
+            rate=2.5e-5, alternate=True, trunks=False, synthetic_texture="dataset", judged="shown"
+        )
         own |= dict(adversarial_from=0, discriminator_group=2, synthetic=dict(texture=0.0))
         config.update(dict(microbatch=2, settings=own))
     elif variant == "tiny":

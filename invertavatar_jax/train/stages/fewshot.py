@@ -48,9 +48,9 @@ class Settings(refinement.Settings):
 class Clip(NamedTuple):
     """Frames with leading axes t, b, and who is seen in them where the person is made."""
 
-    frames: Frame
-    people: People | None
-    key: jax.Array  # of the pictures of made people: a frame always looks the same
+    frames: Frame  # of a made person, only those that are folded show it
+    people: People | None = None
+    wanted: Rendered | None = None  # made people in the rendered frames, leading axes k, b
 
 
 class Drawn(NamedTuple):
@@ -88,8 +88,13 @@ def make(model: settings.Model, own: Settings, batching: Batching) -> Stage:
 def draw_frames(key: jax.Array, total: int, own: Settings) -> Drawn:
     """How many chunks of a clip are folded, and which of their frames are rendered.
 
+    Raises:
+        ValueError: the frames are not a multiple of the chunk.
+
     Source: paper A.2.3 ("sequences of up to 32 frames, randomly selecting 4"); TRAINING D.
     """
+    if total % own.chunk:
+        raise ValueError(f"got clips of {total} frames, expected a multiple of {own.chunk}")
     key_chunks, key_frames = jax.random.split(key)
     folded = jax.random.randint(key_chunks, (), 1, total // own.chunk + 1)
     chance = jax.random.uniform(key_frames, (total,))
@@ -107,14 +112,14 @@ class _Lesson:
 
     def phases(self, adversarial) -> tuple[Phase, ...]:
         """Phases with or without the discriminator."""
-        own = self.own
+        own, unets = self.own, self.refinery.unets
         real, made = (terms.scales(x, adversarial) for x in (own.real, own.synthetic))
-        learn = lambda read, scales: lambda inputs: self._learn(inputs, read(inputs), scales)
+        learn = lambda read, scales: lambda inputs: self._learn(inputs, read, scales)
         kinds = ("Ireal", learn(self._real, real), _REAL), ("Igen", learn(self._made, made), _MADE)
         phases = tuple(
-            Phase(f"{name}_{group}", group, loss, 2, turn, draw)
+            Phase(f"{name}_{group}", group, loss, len(unets), turn, draw)
             for name, loss, draw in kinds
-            for turn, group in enumerate(refinement.UNETS)
+            for turn, group in enumerate(unets)
         )
         if not adversarial:
             return phases
@@ -125,35 +130,35 @@ class _Lesson:
 
     def judge(self, inputs: Inputs) -> Outcome:
         """The discriminator on made people and what the encoders make of them (Dmain)."""
-        key_clip, key_fold, key_view = jax.random.split(inputs.key, 3)
-        clip = self._made(inputs._replace(key=key_clip))
-        drawn = draw_frames(key_fold, _length(clip), self.own)
-        weights = self._weights(inputs)
-        memory, _ = self._fold(inputs._replace(key=key_fold), clip, drawn)
+        key_clip, key_drawn, key_fold, key_view = jax.random.split(inputs.key, 4)
+        weights, drawn = self.refinery.weights(inputs), self._draw(key_drawn, inputs)
+        clip = self._made(weights, inputs.batch, drawn, key_clip)
+        memory, _ = self._fold(weights, clip, drawn, key_fold)
         maps = self.refinery.finish(weights, memory)
 
-        def pairs(number):
+        def see(number):
             drive = _at(clip.frames.drive, number)
             got = self._see(weights, memory.w_plus, maps, drive, key_view, number)
-            wanted = self._truth(weights, clip, number)
-            return (wanted.image, wanted.raw), (got.image, got.raw)
+            return got.image, got.raw
 
-        real, fake = jax.lax.map(pairs, drawn.rendered)
+        fake = jax.lax.map(see, drawn.rendered)
+        real = clip.wanted.image, clip.wanted.raw  # pyright: ignore[reportOptionalMemberAccess]
         return self.refinery.compare_pairs(inputs, _flat(real), _flat(fake))
 
     def penalise(self, inputs: Inputs) -> Outcome:
         """R1 at pictures of made people (Dreg)."""
-        clip = self._made(inputs)
-        drawn = draw_frames(inputs.key, _length(clip), self.own)
-        weights = self._weights(inputs)
+        key_person, key_drawn, key_view = jax.random.split(inputs.key, 3)
+        weights, drawn = self.refinery.weights(inputs), self._draw(key_drawn, inputs)
+        people = self._people(weights, inputs.batch, key_person)
+        drives = _in_time(samples.drives(inputs.batch))
 
-        def pair(number):
-            wanted = self._truth(weights, clip, number)
-            return wanted.image, wanted.raw
+        def see(number):
+            got = self._see(weights, *people, _at(drives, number), key_view, number)
+            return got.image, got.raw
 
-        real = _flat(jax.lax.map(pair, drawn.rendered))
         every = self.own.r1_every
         gain = jnp.where(inputs.step % every == 0, jnp.float32(every), jnp.float32(1))
+        real = _flat(jax.lax.map(see, drawn.rendered))
         return self.refinery.penalise(inputs, real, gain)
 
     def measure(self, params, averages, buffers, batch, key) -> dict[str, Array]:
@@ -170,128 +175,128 @@ class _Lesson:
         frames = _in_time(samples.frames(batch))
         return jax.tree.map(lambda x: x[:-1], frames), _at(frames, -1)
 
-    def _weights(self, inputs: Inputs) -> Weights:
-        return self.refinery.ship(inputs.params, None, inputs.buffers)
-
-    def _real(self, inputs: Inputs) -> Clip:
-        return Clip(_in_time(samples.frames(inputs.batch)), None, inputs.key)
-
-    def _made(self, inputs: Inputs) -> Clip:
-        """Made people with the poses and expressions of the clips."""
-        key_person, key_views = jax.random.split(inputs.key)
-        weights, label = self._weights(inputs), inputs.batch["camera"][:, 0]
-        people = synthetic.draw_people(
-            self.refinery.nets,
-            weights,
-            self.model,
-            label,
-            self.own.synthetic_truncation,
-            key_person,
-        )
-        return self._real(inputs)._replace(people=people, key=key_views)
+    def _draw(self, key, inputs: Inputs) -> Drawn:
+        return draw_frames(key, inputs.batch["image"].shape[1], self.own)
 
     def _see(self, weights, w_plus, maps: Features, drive: Drive, key, number) -> Rendered:
         return self.refinery.render(weights, w_plus, maps, drive, jax.random.fold_in(key, number))
 
-    def _truth(self, weights: Weights, clip: Clip, number) -> Rendered:
-        """A made person's picture in a frame, with all that it was made of."""
-        drive = _at(clip.frames.drive, number)
-        return self._see(weights, *clip.people, drive, clip.key, number)  # pyright: ignore
+    def _people(self, weights: Weights, batch, key) -> People:
+        nets, psi = self.refinery.nets, self.own.synthetic_truncation
+        label = batch["camera"][:, 0]
+        return synthetic.draw_people(nets, weights, self.model, label, psi, key)
 
-    def _look(self, weights: Weights, clip: Clip, numbers: Int[Array, " k"]) -> Frame:
-        """Frames of a clip by number, leading axes k, b."""
-        frames = jax.tree.map(lambda x: x[numbers], clip.frames)
-        if clip.people is None:
-            return frames
-        images = jax.lax.map(lambda number: self._truth(weights, clip, number).image, numbers)
+    def _real(self, weights: Weights, batch, drawn: Drawn, key) -> Clip:
+        return Clip(_in_time(samples.frames(batch)))
+
+    def _made(self, weights: Weights, batch, drawn: Drawn, key) -> Clip:
+        """Made people with the poses and expressions of the clips, in the folded frames."""
+        key_person, key_view = jax.random.split(key)
+        people = self._people(weights, batch, key_person)
+        frames, kept = _in_time(samples.frames(batch)), len(drawn.rendered)
+        see = lambda i: self._see(weights, *people, _at(frames.drive, i), key_view, i)
+        empty = lambda count, like: jnp.zeros((count, *like.shape), like.dtype)
+        # the last place is for frames that are not rendered
+        wanted = jax.tree.map(lambda x: empty(kept + 1, x), jax.eval_shape(see, 0))
+
+        def turn(i, made):
+            images, wanted = made
+            out, found = see(i), drawn.rendered == i
+            place = jnp.where(found.any(), jnp.argmax(found), kept)
+            wanted = jax.tree.map(lambda all_, x: all_.at[place].set(x), wanted, out)
+            return images.at[i].set(out.image), wanted
+
+        made = jnp.zeros_like(frames.image), wanted
+        images, wanted = jax.lax.fori_loop(0, drawn.folded * self.own.chunk, turn, made)
         put = lambda frame, image: synthetic.photograph(frame, image, self.own.synthetic_texture)
-        return jax.vmap(put)(frames, images)
+        wanted = jax.tree.map(lambda x: x[:kept], wanted)
+        return Clip(jax.vmap(put)(frames, images), people, wanted)
 
-    def _fold(self, inputs: Inputs, clip: Clip, drawn: Drawn) -> tuple[Memory, dict]:
-        """The memory after the folded chunks, and the entries of the buffers that move.
+    def _fold(self, weights: Weights, clip: Clip, drawn: Drawn, key) -> tuple[Memory, dict]:
+        """The memory after the folded chunks, and the batch statistics that it moved.
 
         Only the last chunk gives a gradient; what it begins with is a constant.
         """
-        chunk, total, weights = self.own.chunk, _length(clip), self._weights(inputs)
-        if total % chunk:
-            raise ValueError(f"got clips of {total} frames, expected a multiple of {chunk}")
-        first = _at(self._look(weights, clip, jnp.arange(1)), 0)
+        frames, chunk, nets = clip.frames, self.own.chunk, self.refinery.nets
+        total = len(frames.image)
 
-        def fold(nets, weights, memory, i) -> Memory:
-            frames = self._look(weights, clip, i * chunk + jnp.arange(chunk))
-            key = jax.random.fold_in(inputs.key, i)
-            return inversion.fold_chunk(nets, weights, self.model, memory, frames, key=key)
+        def refine(nets, weights, coarse, memory: Memory, i) -> Memory:
+            numbers = i * chunk + jnp.arange(chunk)
+            some, seen = (jax.tree.map(lambda x: x[numbers], tree) for tree in (frames, coarse))
+            refinement = inversion.refine(nets, weights, some, seen, memory)
+            return inversion.add_frames(memory, some, refinement)
 
-        def learn(nets) -> Memory:
-            memory = inversion.start(nets, weights, self.model, first)
+        def see(memory: Memory, i):
+            own, frame = jax.random.fold_in(key, i), _at(frames, i)
+            return inversion.render_coarse(nets, weights, self.model, memory, frame, key=own).image
+
+        def learn(watched) -> Memory:
+            memory = inversion.start(watched, weights, self.model, _at(frames, 0))
+            turn = lambda i, seen: seen.at[i].set(see(memory, i))
+            seen = jnp.zeros_like(frames.image)
+            seen = jax.lax.fori_loop(0, drawn.folded * chunk, turn, seen)
             if total > chunk:
-                memory = self._warm(fold, weights, memory, drawn.folded - 1)
-            return fold(nets, weights, memory, drawn.folded - 1)
+                fixed = jax.lax.stop_gradient(weights)
+                step = lambda memory, i: refine(nets, fixed, seen, memory, i)
+                memory = _warm(step, memory, drawn.folded - 1)
+            return refine(watched, weights, seen, memory, drawn.folded - 1)
 
-        memory, found = batch_norm.watch(self.refinery.nets, learn)
-        return memory, self.refinery.moved(inputs, found)
+        return batch_norm.watch(nets, learn)
 
-    def _warm(self, fold, weights: Weights, memory: Memory, chunks) -> Memory:
-        """The memory after that many chunks, as a constant; the states of ConvGRUs begin at 0."""
-        nets, fixed = self.refinery.nets, jax.lax.stop_gradient(weights)
-
-        def states(memory: Memory, i):
-            refined = fold(nets, fixed, memory, i).refinement
-            return refined.texture_state, refined.triplane_state
-
-        at = lambda states: memory._replace(refinement=Refinement([], {}, *states))
-        shapes = jax.eval_shape(states, memory, 0)
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        turn = lambda i, carried: states(at(carried), i)
-        return at(jax.lax.stop_gradient(jax.lax.fori_loop(0, chunks, turn, zeros)))
-
-    def _learn(self, inputs: Inputs, clip: Clip, scales: Mapping[str, float]) -> Outcome:
-        """A U-Net on clips (Ireal) or on made people in the same poses (Igen)."""
-        key_fold, key_view = jax.random.split(jax.random.fold_in(inputs.key, 1))
-        drawn = draw_frames(key_fold, _length(clip), self.own)
-        weights = self._weights(inputs)
-        memory, moved = self._fold(inputs._replace(key=key_fold), clip, drawn)
+    def _learn(self, inputs: Inputs, read, scales: Mapping[str, float]) -> Outcome:
+        """The U-Nets on clips (Ireal) or on made people in the same poses (Igen)."""
+        key_clip, key_drawn, key_fold, key_view = jax.random.split(inputs.key, 4)
+        weights, drawn = self.refinery.weights(inputs), self._draw(key_drawn, inputs)
+        clip = read(weights, inputs.batch, drawn, key_clip)
+        memory, found = self._fold(weights, clip, drawn, key_fold)
         maps = self.refinery.finish(weights, memory)
 
         def compare(maps: Features, number, wanted: Rendered | None):
             frame = _at(clip.frames, number)
             got = self._see(weights, memory.w_plus, maps, frame.drive, key_view, number)
             if wanted is None:
-                found = self._photo_terms(inputs, got, frame, number == 0)
-            else:
-                found = self._made_terms(inputs, got, wanted)
-                found["texture"] = refinement.texture_term(maps, memory, clip.people)
+                return terms.weigh(scales, self._photo_terms(inputs, got, frame, number == 0))
+            found = self._made_terms(inputs, got, wanted)
+            found["texture"] = refinement.texture_term(maps, memory, clip.people)
             return terms.weigh(scales, found)
 
         compare = jax.checkpoint(compare) if self.own.remat else compare
-
-        def one(number):
-            made = clip.people is not None
-            return compare(maps, number, self._truth(weights, clip, number) if made else None)
-
-        each = jax.lax.map(one, drawn.rendered)
-        loss, metrics = jax.tree.map(lambda x: x.mean(), each)
-        return Outcome(loss, metrics, moved)
+        one = lambda each: compare(maps, *each)
+        loss, metrics = jax.tree.map(
+            lambda x: x.mean(), jax.lax.map(one, (drawn.rendered, clip.wanted))
+        )
+        return Outcome(loss, metrics, self.refinery.moved(inputs, found))
 
     def _photo_terms(self, inputs: Inputs, got: Rendered, frame: Frame, first) -> terms.Terms:
         """Frames but the first are compared where the head is: its surroundings move."""
         head = jnp.where(first, 1.0, frame.matte)
         shown = got.image * head + frame.image * (1 - head)
-        return self._image_terms(inputs, got._replace(image=shown), frame.image) | (
-            terms.photo_terms(self.refinery.critics, inputs.buffers["critics"], got, frame.image)
-        )
+        return self._image_terms(inputs, shown, frame.image)
 
     def _made_terms(self, inputs: Inputs, got: Rendered, wanted: Rendered) -> terms.Terms:
         critics, frozen = self.refinery.critics, inputs.buffers["critics"]
-        found = self._image_terms(inputs, got, wanted.image)
+        weights = self.refinery.weights(inputs)
+        found = self._image_terms(inputs, got.image, wanted.image)
         found |= terms.feature_terms(critics, frozen, got, wanted)
-        logits = lambda: self.refinery.judge(inputs.params, got.image, got.raw)
+        logits = lambda: self.refinery.judge(weights, got.image, got.raw)
         return found | {"adv": lambda: generator_loss(logits())}
 
-    def _image_terms(self, inputs: Inputs, got: Rendered, wanted) -> terms.Terms:
+    def _image_terms(self, inputs: Inputs, got, wanted) -> terms.Terms:
         critics, frozen = self.refinery.critics, inputs.buffers["critics"]
-        side = self.own.loss_resolution
-        return terms.image_terms(critics, frozen, got.image, wanted, side)
+        return terms.image_terms(critics, frozen, got, wanted, self.own.loss_resolution)
+
+
+def _warm(step, memory: Memory, chunks) -> Memory:
+    """The memory after that many chunks, as a constant; the states of ConvGRUs begin at 0."""
+    at = lambda states: memory._replace(refinement=Refinement([], {}, *states))
+
+    def states(memory: Memory, i):
+        refined = step(memory, i).refinement
+        return refined.texture_state, refined.triplane_state
+
+    shapes = jax.eval_shape(states, memory, 0)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return at(jax.lax.fori_loop(0, chunks, lambda i, old: states(at(old), i), zeros))
 
 
 def _in_time(tree):
@@ -307,7 +312,3 @@ def _at(tree, number):
 def _flat(tree):
     """Axes k, b as one."""
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
-
-
-def _length(clip: Clip) -> int:
-    return clip.frames.image.shape[0]

@@ -33,10 +33,8 @@ from invertavatar_jax.train.stages import inversion_losses as terms
 from invertavatar_jax.train.stages.batching import Batching
 from invertavatar_jax.types import Drive, Frame
 
-PLACES = {
-    "encoder": parts.Place(("encoder",)),
-    "latent_discriminator": parts.Place(("latent_discriminator",)),
-}
+PLACES = {"encoder": "encoder/", "latent_discriminator": "latent_discriminator/"}
+_TRUNK = ("input_layer_", "body_")  # layers of E_latent that ArcFace has too
 _TINY_LENGTH = 1e-12  # squared; below it the length of a difference has no gradient
 
 
@@ -240,7 +238,7 @@ class _Lesson:
         return synthetic.draw_codes(self.nets, weights, self.model, label, truncation, key)[:, 0]
 
     def _judge(self, inputs: Inputs, codes: Float[Array, "*b d"]) -> Float[Array, "*b 1"]:
-        params = inputs.params["latent_discriminator"]
+        params = inputs.params["latent_discriminator"]["latent_discriminator"]
         return self.discriminator.apply({"params": params}, codes)
 
     def _code_terms(self, inputs: Inputs, w_plus: Float[Array, "b l d"]) -> terms.Terms:
@@ -264,7 +262,7 @@ def with_trunk(encoder: Weights, path: str) -> Weights:
     """
     found = judges.read_network(path, "identity")
     sizes = lambda tree: jax.tree.map(np.shape, tree)
-    trunk = lambda tree: {name: leaf for name, leaf in tree.items() if parts.in_trunk(name)}
+    trunk = lambda tree: {name: leaf for name, leaf in tree.items() if name.startswith(_TRUNK)}
     new = {collection: trunk(tree) for collection, tree in found.items()}
     if sizes(new) != sizes({collection: trunk(tree) for collection, tree in encoder.items()}):
         raise UserError(

@@ -1,7 +1,7 @@
 """Stage `oneshot`: E_tex and E_tri learn to refine the avatar of one photo.
 
-Iterations alternate between the two U-Nets, and every second pair of them reads made people,
-of whom every feature is known. Source: paper 3.3, A.2.2; TRAINING C.
+Photos take turns with made people, of whom every feature is known; where the U-Nets take turns
+too, each reads both. Source: paper 3.3, A.2.2; TRAINING C.
 """
 
 import dataclasses
@@ -15,7 +15,6 @@ from invertavatar_jax import inversion, settings
 from invertavatar_jax.generator import Features, Rendered
 from invertavatar_jax.inversion import Memory
 from invertavatar_jax.ops.resize import resize_antialias
-from invertavatar_jax.pure import Weights
 from invertavatar_jax.supervise.adversarial import generator_loss
 from invertavatar_jax.train import samples
 from invertavatar_jax.train.stage import Inputs, Outcome, Phase, Stage
@@ -26,10 +25,9 @@ from invertavatar_jax.train.stages.synthetic import People
 from invertavatar_jax.types import Frame
 
 # what the discriminator takes for real: made pictures, as the paper says; or, as released,
-# what the iteration reads: photos in two of four, made pictures in the others
+# what the iteration's encoders read: photos in some, made pictures in the others
 JUDGED = ("synthetic", "shown")
-_TURN = 4  # iterations until everything has had its turn
-_PHOTOS = 2  # of them, those that read photos
+_KINDS = 2  # of what is read: photos, then made people, for as many iterations as groups
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +84,11 @@ class _Lesson:
         real, made = (terms.scales(x, adversarial) for x in (own.real, own.synthetic))
         learn = lambda read, scales: lambda inputs: self._learn(inputs, read(inputs), scales)
         kinds = {"Ireal": learn(self._photo, real), "Igen": learn(self._made, made)}
+        turns = len(self.refinery.unets)
         phases = tuple(
-            Phase(f"{name}_{group}", group, loss, _TURN, _PHOTOS * i + j)
+            Phase(f"{name}_{group}", group, loss, _KINDS * turns, turns * i + j)
             for i, (name, loss) in enumerate(kinds.items())
-            for j, group in enumerate(refinement.UNETS)
+            for j, group in enumerate(self.refinery.unets)
         )
         if not adversarial:
             return phases
@@ -122,9 +121,6 @@ class _Lesson:
         alone = jax.tree.map(lambda x: x[None], frame)
         return self.refinery.pictures(params, buffers, alone, frame, batch["other_camera"])
 
-    def _weights(self, inputs: Inputs) -> Weights:
-        return self.refinery.ship(inputs.params, None, inputs.buffers)
-
     def _photo(self, inputs: Inputs) -> Reading:
         frame = samples.frames(samples.photos(inputs.batch))
         side = self.model.renderer.neural_resolution
@@ -136,7 +132,7 @@ class _Lesson:
         key_person, key_view = jax.random.split(inputs.key)
         nets, weights, truncation = (
             self.refinery.nets,
-            self._weights(inputs),
+            self.refinery.weights(inputs),
             self.own.synthetic_truncation,
         )
         label = batch["camera"]
@@ -150,14 +146,15 @@ class _Lesson:
         bare = lambda reading: reading._replace(people=None, wanted=None)
         if self.own.judged == "synthetic":
             return bare(self._made(inputs))
-        photo = inputs.step % _TURN < _PHOTOS
+        turns = len(self.refinery.unets)
+        photo = inputs.step % (_KINDS * turns) < turns
         return jax.lax.cond(
             photo, lambda: bare(self._photo(inputs)), lambda: bare(self._made(inputs))
         )
 
     def _avatar(self, inputs: Inputs, frame: Frame) -> tuple[Rendered, Features, Memory, dict]:
         """The refined avatar at its own frame, and the entries of the buffers that move."""
-        refinery, weights = self.refinery, self._weights(inputs)
+        refinery, weights = self.refinery, self.refinery.weights(inputs)
         key_coarse, key_refined = jax.random.split(inputs.key)
 
         def fold(nets) -> Memory:
@@ -185,7 +182,8 @@ class _Lesson:
         else:
             found |= terms.feature_terms(critics, frozen, got, reading.wanted)
             found["texture"] = refinement.texture_term(maps, memory, reading.people)
-        logits = lambda: self.refinery.judge(inputs.params, got.image, got.raw)
+        weights = self.refinery.weights(inputs)
+        logits = lambda: self.refinery.judge(weights, got.image, got.raw)
         found["adv"] = lambda: generator_loss(logits())
         loss, metrics = terms.weigh(scales, found)
         return Outcome(loss, metrics, moved)

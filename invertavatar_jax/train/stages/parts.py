@@ -1,7 +1,9 @@
 """Weights as a stage keeps them: what it trains by group, what moves by itself, what is frozen."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,19 +16,8 @@ from invertavatar_jax.settings import Model
 ENCODERS = ("encoder", "unet_encoder")  # they have batch statistics
 
 
-def in_trunk(name: str) -> bool:
-    """Whether a layer of E_latent, E_tex or E_tri belongs to its IR-SE trunk."""
-    return name.startswith(("input_layer_", "body_"))
-
-
-class Place(NamedTuple):
-    """Where the parameters of a group are in a model's."""
-
-    path: tuple[str, ...]
-    trained: Callable[[str], bool] = lambda name: True  # of the names there
-
-
-Places = Mapping[str, Place]
+# Where the parameters of each group are: a regular expression for their paths in a model's
+Places = Mapping[str, str]
 
 
 def complete(model: Model, key: jax.Array, weights: Weights | None) -> Weights:
@@ -62,10 +53,13 @@ def _over(below: Any, given: Any, path: str) -> Any:
 
 
 def split(weights: Weights, places: Places) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Weights -> parameters by group, and buffers: `frozen`, and `statistics` of the encoders."""
+    """Weights -> parameters by group, and buffers: `frozen`, and `statistics` of the encoders.
+
+    A group's parameters keep their places in a model's tree.
+    """
     params, groups = weights["params"], {}
     for name, place in places.items():
-        groups[name], params = _take(params, *place)
+        groups[name], params = _take(params, re.compile(place))
     buffers = dict(weights["buffers"])
     statistics = {name: buffers.pop(name) for name in ENCODERS}
     return groups, {"frozen": {"params": params, "buffers": buffers}, "statistics": statistics}
@@ -74,21 +68,26 @@ def split(weights: Weights, places: Places) -> tuple[dict[str, Any], dict[str, A
 def join(params: Mapping[str, Any], buffers: Mapping[str, Any], places: Places) -> Weights:
     """The inverse of split."""
     frozen = buffers["frozen"]
-    whole = frozen["params"]
-    for name, place in places.items():
-        whole = _put(whole, place.path, params[name])
+    whole = functools.reduce(_both, [params[name] for name in places], frozen["params"])
     return {"params": whole, "buffers": frozen["buffers"] | buffers["statistics"]}
 
 
-def _take(tree: Mapping[str, Any], path: tuple[str, ...], trained: Callable[[str], bool]):
-    if path:
-        taken, rest = _take(tree[path[0]], path[1:], trained)
-        return taken, {**tree, path[0]: rest}
-    taken = {name: leaf for name, leaf in tree.items() if trained(name)}
-    return taken, {name: leaf for name, leaf in tree.items() if name not in taken}
+def _take(tree: Mapping[str, Any], place: re.Pattern, path: str = "") -> tuple[dict, dict]:
+    """The leaves of a place, and the others."""
+    taken, rest = {}, {}
+    for name, below in tree.items():
+        if not isinstance(below, Mapping):
+            (taken if place.match(path + name) else rest)[name] = below
+            continue
+        inside, outside = _take(below, place, f"{path}{name}/")
+        if inside:
+            taken[name] = inside
+        if outside or not inside:
+            rest[name] = outside
+    return taken, rest
 
 
-def _put(tree: Mapping[str, Any], path: tuple[str, ...], part: Mapping[str, Any]):
-    if not path:
-        return {**tree, **part}
-    return {**tree, path[0]: _put(tree[path[0]], path[1:], part)}
+def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Two trees without a common leaf as one."""
+    shared = {name: _both(one[name], other[name]) for name in one if name in other}
+    return {**one, **other, **shared}

@@ -27,7 +27,10 @@ from invertavatar_jax.train.stages import inversion_losses as terms
 from invertavatar_jax.train.stages.synthetic import People
 from invertavatar_jax.types import Drive, Frame
 
-UNETS = {"triplane": "triplane_unet", "texture": "texture_unet"}  # group -> network
+# groups of the U-Nets' parameters, trained in turn or at the same time -> their networks
+ALTERNATING = {"triplane": "triplane_unet", "texture": "texture_unet"}
+TOGETHER = {"unets": "(triplane|texture)_unet"}
+_DECODER = "(?!input_layer_|body_)"
 _RGB = 3  # channels of a picture
 
 
@@ -37,6 +40,7 @@ class Settings:
 
     Attributes:
         betas, discriminator_betas: of Adam.
+        alternate: whether even iterations train E_tri and odd ones E_tex, or all train both.
         trunks: whether the U-Nets' trunks are trained with their decoders.
         real, synthetic: weights of the terms on photos and on made people; a term that is not
             there is left out.
@@ -53,6 +57,7 @@ class Settings:
     betas: tuple[float, float]
     discriminator_rate: float
     discriminator_betas: tuple[float, float]
+    alternate: bool
     trunks: bool
     real: Mapping[str, float]
     synthetic: Mapping[str, float]
@@ -80,16 +85,17 @@ class Refinery:
         self.critics = judges.make(own.critics)
         sizes = dataclasses.replace(model.backbone, resolution=model.renderer.image_resolution)
         self.discriminator = pure(DualDiscriminator(sizes, group=own.discriminator_group))
-        trained = (lambda name: True) if own.trunks else (lambda name: not parts.in_trunk(name))
+        self.unets = ALTERNATING if own.alternate else TOGETHER
+        layers = "" if own.trunks else _DECODER
         self.places = {
-            name: parts.Place(("unet_encoder", unet), trained) for name, unet in UNETS.items()
-        } | {"discriminator": parts.Place(("discriminator",))}
+            name: f"unet_encoder/{unet}/{layers}" for name, unet in self.unets.items()
+        } | {"discriminator": "discriminator/"}
 
     def groups(self) -> dict[str, Group]:
         """An optimizer for each U-Net and one for the discriminator."""
         own = self.own
         adam = lambda rate, betas: Group(optax.adam(rate, *betas, eps=1e-8))
-        unets = {name: adam(own.rate, own.betas) for name in UNETS}
+        unets = {name: adam(own.rate, own.betas) for name in self.unets}
         return unets | {"discriminator": adam(own.discriminator_rate, own.discriminator_betas)}
 
     def start(self, key: jax.Array, weights: Weights | None) -> Start:
@@ -115,6 +121,10 @@ class Refinery:
         """As train.stage.Stage."""
         return parts.join(params, buffers, self.places)
 
+    def weights(self, inputs: Inputs) -> Weights:
+        """All weights."""
+        return parts.join(inputs.params, inputs.buffers, self.places)
+
     def render(
         self, weights: Weights, w_plus: Array, maps: Features, drive: Drive, key=None
     ) -> Rendered:
@@ -126,21 +136,23 @@ class Refinery:
         """The refined canonical features."""
         return inversion.finish(self.nets, weights, self.model, memory)
 
-    def judge(self, params: Mapping[str, Any], image, raw) -> Float[Array, "b 1"]:
+    def judge(self, weights: Weights, image, raw) -> Float[Array, "b 1"]:
         """Logits of pictures and their neural images; the discriminator is told no pose."""
         label = jnp.zeros((len(image), self.model.c_dim))
-        weights = {"params": params["discriminator"]}
-        return self.discriminator.apply(weights, image, raw, label).logits
+        own = part(weights, "discriminator")
+        return self.discriminator.apply(own, image, raw, label).logits
 
     def compare_pairs(self, inputs: Inputs, real, fake) -> Outcome:
         """The discriminator's loss on pairs (image, raw)."""
-        real, fake = (self.judge(inputs.params, *pair) for pair in (real, fake))
+        weights = self.weights(inputs)
+        real, fake = (self.judge(weights, *pair) for pair in (real, fake))
         metrics = {"real": real.mean(), "fake": fake.mean()}
         return Outcome(discriminator_loss(real, fake), metrics)
 
     def penalise(self, inputs: Inputs, real, gain) -> Outcome:
         """R1 at real pairs (image, raw)."""
-        found = gradient_penalty(lambda pair: self.judge(inputs.params, *pair), tuple(real))
+        weights = self.weights(inputs)
+        found = gradient_penalty(lambda pair: self.judge(weights, *pair), tuple(real))
         penalty = found.penalty.mean()
         return Outcome(self.own.r1_gamma / 2 * gain * penalty, {"r1": penalty})
 
