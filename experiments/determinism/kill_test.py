@@ -205,7 +205,8 @@ def _fault_of_end(kind: str, ended: child.Ended, *, begun: bool, complete: bool)
         # before the run has begun, and after its end, there is nothing to save
         fine = (ended.code == 0 and told) or (ended.code == -15 and (complete or not begun))
     elif kind == "full disk":
-        fine = ended.code == 2 and "avatar train: " in ended.output.splitlines()[-1]
+        # Orbax's threads may print what befell them, too
+        fine = ended.code == 2 and "\navatar train: " in ended.output
     else:
         fine = ended.code == -9
     return None if fine else f"{kind}: ended with {ended.code}: {ended.output[-2000:]}"

@@ -1,5 +1,6 @@
 """Checkpoints of a run: the training state, the position in the data and what made them."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -76,7 +77,8 @@ class Checkpoints:
             self.wait()
         finally:
             if self._inner is not None:
-                self._inner.close()
+                with contextlib.suppress(OSError, ValueError):  # again what `wait` has told
+                    self._inner.close()
 
     @property
     def steps(self) -> list[int]:
