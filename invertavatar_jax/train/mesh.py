@@ -17,7 +17,7 @@ def make_mesh(data: int = -1, model: int = 1, devices: Sequence[jax.Device] | No
     """A mesh of devices; -1 takes all that are left.
 
     Raises:
-        ValueError: there are not as many devices.
+        ValueError: there are not as many devices, or some process would have none of them.
     """
     found = list(jax.devices() if devices is None else devices)
     data = len(found) // model if data == -1 else data
@@ -25,6 +25,11 @@ def make_mesh(data: int = -1, model: int = 1, devices: Sequence[jax.Device] | No
         raise ValueError(
             f"mesh: got data = {data} and model = {model}, expected a product of at most "
             f"{len(found)}, the number of devices"
+        )
+    if jax.process_count() > 1 and data * model < len(found):
+        raise ValueError(
+            f"mesh: got data = {data} and model = {model}, expected a product of {len(found)}: "
+            "several processes use all of their devices"
         )
     grid = np.array(found[: data * model]).reshape(data, model)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * 2)

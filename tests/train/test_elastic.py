@@ -19,10 +19,10 @@ def test_two_processes_and_a_move_to_two_devices_end_like_one_device(toy_shards,
 
 def test_a_stop_of_one_process_stops_all_at_the_same_step(toy_shards, tmp_path: pathlib.Path):
     training = dataclasses.replace(
-        read_config(TOY), data=str(toy_shards), total_steps=100_000, mesh=MeshShape(2, 1)
+        read_config(TOY), data=str(toy_shards), total_steps=100_000, mesh=MeshShape(8, 1)
     )
     run = tmp_path / "run"
-    processes = elastic_test.start(child.write_config(training, tmp_path), Way(2, 2), run)
+    processes = elastic_test.start(child.write_config(training, tmp_path), Way(8, 2), run)
     faults.wait_for(faults.Moment(3, 0.0), run, processes[0], 0)
     processes[1].process.terminate()
     first, second = (process.join() for process in processes)
