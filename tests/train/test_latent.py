@@ -5,54 +5,51 @@ import numpy as np
 import pytest
 
 from configs.latent import get_config
-from invertavatar_jax.train import mesh, state, step
-from invertavatar_jax.train.config import parse
-from invertavatar_jax.train.stages import latent
-from invertavatar_jax.train.stages.batching import Batching
-from tests.train import batches
+from invertavatar_jax.train import config, state
+from tests.train import iteration
 
-RULES = ((r".*", ()),)
+TERMS = {"w_discriminator", "w_delta", "l1", "lpips"}
+
+
+@pytest.mark.parametrize("variant", ["paper", "released", "tiny"])
+def test_every_variant_is_complete(variant):
+    assert config.parse(get_config(variant)).stage == "latent"
 
 
 @pytest.fixture(scope="module")
 def trained():
-    """The stage, its state before and after one iteration, and the metrics."""
-    own = parse(get_config("tiny")).settings
-    stage = latent.make(batches.MODEL, own, Batching(4, 2))
-    begin = state.make_state(stage, 2, jax.random.key(0))
-    placing = step.Placing(mesh.make_mesh(1, 1), 2, False, RULES)
-    after, metrics = jax.device_put(jax.device_get(begin)), {}
-    for phase in stage.phases(None):
-        run = step.make_step(phase, stage.groups[phase.group], placing, after)
-        after, found = run(after, batches.draw(4), jax.random.key(1))
-        metrics |= found
-    return stage, begin, after, metrics
+    return iteration.run(get_config("tiny"), ("Ireal", "Igen", "WDmain", "WDreg"))
 
 
+@pytest.mark.slow
 def test_an_iteration_moves_the_encoder_and_the_discriminator(trained):
-    _, before, after, metrics = trained
-    for group in ("encoder", "latent_discriminator"):
-        moved = jax.tree.map(
-            lambda a, b: bool((a != b).any()), before.params[group], after.params[group]
-        )
-        assert np.mean(jax.tree.leaves(moved)) > 0.9, moved
-    jax.tree.map(np.testing.assert_array_equal, before.buffers, after.buffers)
-    assert all(np.isfinite(value) for value in metrics.values())
-    names = {"w_discriminator", "w_delta", "l1", "lpips"}
-    assert {f"Ireal/{name}" for name in names} <= set(metrics)
-    more = {"raw_l1", "tri", "lr_lpips"}
-    assert {f"Igen/{name}" for name in names | more} <= set(metrics)
+    assert trained.moved("encoder") > 0.9 and trained.moved("latent_discriminator") > 0.9
+    jax.tree.map(np.testing.assert_array_equal, trained.before.buffers, trained.after.buffers)
+    assert all(np.isfinite(value) for value in trained.metrics.values())
+    assert {f"Ireal/{name}" for name in TERMS} <= set(trained.metrics)
+    more = TERMS | {"raw_l1", "tri", "lr_lpips"}
+    assert {f"Igen/{name}" for name in more} <= set(trained.metrics)
 
 
+@pytest.mark.slow
 def test_every_place_fills_its_own_pools(trained):
-    after = trained[2].slots
-    assert after.encoded.count.tolist() == after.drawn.count.tolist() == [2, 2]
-    assert bool((after.encoded.codes[0, :2] != after.encoded.codes[1, :2]).all())
+    slots = trained.after.slots
+    assert slots.encoded.count.tolist() == slots.drawn.count.tolist() == [2, 2]
+    assert bool((slots.encoded.codes[0, :2] != slots.encoded.codes[1, :2]).all())
 
 
+@pytest.mark.slow
 def test_what_is_shipped_begins_the_stage_again(trained):
-    stage, _, after, _ = trained
-    shipped = state.shipped(stage, after)
-    again = stage.start(jax.random.key(5), shipped)
-    jax.tree.map(np.testing.assert_array_equal, after.params, again.params)
-    jax.tree.map(np.testing.assert_array_equal, after.buffers, again.buffers)
+    again = trained.stage.start(jax.random.key(5), state.shipped(trained.stage, trained.after))
+    jax.tree.map(np.testing.assert_array_equal, trained.after.params, again.params)
+    jax.tree.map(np.testing.assert_array_equal, trained.after.buffers, again.buffers)
+
+
+@pytest.mark.slow
+def test_statistics_of_the_batch_move_the_running_ones():
+    values = get_config("tiny")
+    values.settings.batch_norm = "batch"
+    trained = iteration.run(values, ("Ireal",))
+    old, new = (s.buffers["statistics"]["encoder"] for s in (trained.before, trained.after))
+    moved = jax.tree.leaves(jax.tree.map(lambda a, b: (a != b).any(), old, new))
+    assert all(moved)

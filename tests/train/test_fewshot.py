@@ -1,0 +1,49 @@
+"""The stage of the recurrent U-Nets at the smallest size."""
+
+import jax
+import numpy as np
+import pytest
+
+from configs.fewshot import get_config
+from invertavatar_jax import settings
+from invertavatar_jax.train import config
+from invertavatar_jax.train.stages import fewshot
+from tests.train import iteration
+
+
+@pytest.mark.parametrize("variant", ["paper", "released", "tiny"])
+def test_every_variant_is_complete(variant):
+    assert config.parse(get_config(variant)).stage == "fewshot"
+
+
+def test_rendered_frames_are_the_first_and_others_that_were_folded():
+    own = config.parse(get_config("paper")).settings
+    keys = jax.random.split(jax.random.key(0), 200)
+    drawn = jax.vmap(lambda key: fewshot.draw_frames(key, 12, own))(keys)
+    assert sorted(set(drawn.folded.tolist())) == [1, 2, 3]
+    for folded, rendered in zip(drawn.folded.tolist(), drawn.rendered.tolist(), strict=True):
+        assert rendered[0] == 0 and len(set(rendered)) == own.rendered
+        assert max(rendered) < folded * own.chunk
+    assert {number for row in drawn.rendered.tolist() for number in row} == set(range(12))
+
+
+def test_clips_must_be_whole_chunks():
+    own = config.parse(get_config("paper")).settings
+    with pytest.raises(ValueError, match="clips of 6 frames"):
+        fewshot.draw_frames(jax.random.key(0), 6, own)
+
+
+def test_a_one_shot_model_is_refused():
+    own = config.parse(get_config("tiny"))
+    with pytest.raises(ValueError, match="one-shot preset"):
+        fewshot.make(settings.preset("paper_oneshot_unet"), own.settings, own.batching)
+
+
+@pytest.mark.slow
+def test_an_iteration_moves_the_decoders_alone():
+    trained = iteration.run(get_config("tiny"), ("Igen",))
+    assert trained.moved("unets") > 0.9 and trained.moved("discriminator") == 0
+    trained_names = trained.after.params["unets"]["unet_encoder"]["texture_unet"]
+    assert not [name for name in trained_names if name.startswith(("body_", "input_layer_"))]
+    jax.tree.map(np.testing.assert_array_equal, trained.before.buffers, trained.after.buffers)
+    assert all(np.isfinite(value) for value in trained.metrics.values())
