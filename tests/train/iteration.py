@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from invertavatar_jax import networks
 from invertavatar_jax.train import config, mesh, state, step
@@ -28,7 +27,7 @@ class Iteration(NamedTuple):
         return float(np.mean([(a != b).any() for a, b in zip(old, new, strict=True)]))
 
 
-def run(values: ConfigDict, phases: tuple[str, ...]) -> Iteration:
+def run(values: Any, phases: tuple[str, ...]) -> Iteration:
     """Runs the phases whose names begin so, each on the same batch."""
     training = config.parse(values)
     stage = config.stage_module(training.stage).make(
