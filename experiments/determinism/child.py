@@ -52,7 +52,7 @@ class Child:
         if sys.platform == "linux":
             fcntl.fcntl(output.fileno(), _F_SETPIPE_SZ, _ROOM)
         call = (work, args, dict(environment or {}), output, answer)
-        self.process = context.Process(target=_run, args=call)
+        self.process = context.Process(target=_run, args=call, daemon=True)
         self.process.start()
         output.close()
         answer.close()
