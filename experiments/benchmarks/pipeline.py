@@ -122,7 +122,7 @@ def twin_photo(sizes: settings.Model, frame: Frame):
         *(tensor(x[0]) for x in (cast.origins, cast.directions, coarse, draws.fine))
     )
     mouth = torch_twin.images(np.asarray(blend.fill_mouth(drive.raster[..., 2:])))
-    scene = pipeline_twin.Scene(torch_twin.images(np.asarray(drive.raster)), mouth, marched)
+    scene = pipeline_twin.Scene(torch_twin.images(np.asarray(drive.raster)), mouth, [marched])
     images = (torch_twin.images(np.asarray(x)) for x in (frame.image, frame.uv_rgb))
     visible = torch_twin.images(np.asarray(frame.uv_visible))
     return pipeline_twin.Photo(*images, tensor(frame.uv_xy), visible, scene)

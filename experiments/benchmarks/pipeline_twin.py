@@ -18,19 +18,19 @@ from invertavatar_jax.settings import Model
 
 
 class Scene(NamedTuple):
-    """A driven frame; images b c h w."""
+    """Driven frames; images b c h w."""
 
-    raster: Tensor  # [1, 3, r, r]
-    mouth: Tensor  # [1, 1, r, r]: holes of the mask
-    rays: renderer_twin.Rays
+    raster: Tensor  # [b, 3, r, r]
+    mouth: Tensor  # [b, 1, r, r]: holes of the mask
+    rays: list[renderer_twin.Rays]  # of each
 
 
 class Photo(NamedTuple):
-    """An observed frame."""
+    """Observed frames; `aggregate` takes one at a time."""
 
     image: Tensor
     uv_rgb: Tensor
-    uv_xy: Tensor  # [1, u, u, 2]
+    uv_xy: Tensor  # [b, u, u, 2]
     uv_visible: Tensor
     scene: Scene
 
@@ -74,17 +74,18 @@ class Pipeline:
         return Avatar(coarse.w_plus, textures, static)
 
     def drive(self, avatar: Avatar, scene: Scene) -> Tensor:
-        """One image."""
-        planes, settings = self.compose(avatar, scene), self.model.renderer
-        features = renderer_twin.render(
-            planes, self.decoder, scene.rays, settings.box_warp, triplane.PLANE_AXES
-        )[0]
-        side = settings.neural_resolution
-        features = features.T.reshape(1, -1, side, side)
+        """An image of each frame."""
+        settings = self.model.renderer
+        side, box, axes = settings.neural_resolution, settings.box_warp, triplane.PLANE_AXES
+        marched = [
+            renderer_twin.render(planes, self.decoder, rays, box, axes)[0]
+            for planes, rays in zip(self.compose(avatar, scene), scene.rays, strict=True)
+        ]
+        features = torch.stack([x.T.reshape(-1, side, side) for x in marched])
         return self.nets.superresolution(features[:, :3], features, avatar.w_plus)
 
     def compose(self, avatar: Avatar, scene: Scene) -> Tensor:
-        """Planes [3, c, h, w] with the face drawn into the frontal one."""
+        """Planes [b, 3, c, h, w] with the face drawn into the frontal one."""
         uv = scene.raster[:, :2].permute(0, 2, 3, 1)
         alpha, mouth = scene.raster[:, 2:], scene.mouth
         upper = mouth.clone()
@@ -99,9 +100,8 @@ class Pipeline:
             blended = drawn * on + behind * (1 - on)
             conditions.append(torch.cat([blended, _resize(upper, size)], 1))
         face = self.nets.face(avatar.w_plus, conditions)[-1]
-        channels = face.shape[1]
-        planes = avatar.static[-1].reshape(3, channels, *avatar.static[-1].shape[2:]).clone()
-        part = self._window(planes[:1])
+        planes = avatar.static[-1].unflatten(1, (3, -1)).clone()
+        part = self._window(planes[:, 0])
         on = _resize((alpha + mouth).clamp(0, 1), part.shape[2:])
         part.copy_(_resize(face, part.shape[2:]) * on + part * (1 - on))
         return planes

@@ -86,8 +86,9 @@ def render(
         return (x.reshape(*depth.shape, -1) for x in decode(decoder, features))
 
     colour, density = at(rays.coarse)
-    weights = march(colour, density, rays.coarse[..., None])[2]
-    fine = importance(rays.coarse, weights[..., 0], rays.draws)
+    with torch.no_grad():
+        weights = march(colour, density, rays.coarse[..., None])[2]
+        fine = importance(rays.coarse, weights[..., 0], rays.draws)
     more_colour, more_density = at(fine)
     depth = torch.cat([rays.coarse, fine], 1)[..., None]
     depth, order = torch.sort(depth, 1)

@@ -65,7 +65,21 @@ def modulated_conv(
     if not demodulate:
         return x
     energy = style.square() @ weight.square().sum((2, 3)).T
-    return x.mul_(torch.rsqrt(energy + EPSILON)[:, :, None, None])
+    scale = torch.rsqrt(energy + EPSILON)[:, :, None, None]
+    # gradients need x: in place, PyTorch would copy it first
+    return x * scale if x.requires_grad else x.mul_(scale)
+
+
+def clip(x: Tensor, limit: float | None) -> Tensor:
+    """Clips to -limit ... limit; x is used up."""
+    if limit is None:
+        return x
+    return x.clamp(-limit, limit) if x.requires_grad else x.clamp_(-limit, limit)
+
+
+def rectify(x: Tensor) -> Tensor:
+    """The leaky rectifier times the square root of 2; x is used up, its gradient is kept."""
+    return F.leaky_relu_(x.mul_(math.sqrt(2)), 0.2)
 
 
 class SynthesisLayer(nn.Module):
@@ -84,8 +98,7 @@ class SynthesisLayer(nn.Module):
         x = modulated_conv(x, self.weight, self.affine(w), up=self.up)
         if noise:
             x = x.add_(self.noise_const * self.noise_strength)
-        x = F.leaky_relu_(x.add_(self.bias[:, None, None]), 0.2).mul_(math.sqrt(2))
-        return x if self.clamp is None else x.clamp_(-self.clamp, self.clamp)
+        return clip(rectify(x.add_(self.bias[:, None, None])), self.clamp)
 
 
 class ToRGB(nn.Module):
@@ -100,8 +113,8 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         style = self.affine(w) / math.sqrt(x.shape[1])
-        x = modulated_conv(x, self.weight, style, demodulate=False).add_(self.bias[:, None, None])
-        return x if self.clamp is None else x.clamp_(-self.clamp, self.clamp)
+        x = modulated_conv(x, self.weight, style, demodulate=False)
+        return clip(x.add_(self.bias[:, None, None]), self.clamp)
 
 
 class SynthesisBlock(nn.Module):
