@@ -17,6 +17,7 @@ from invertavatar_jax.errors import UserError
 from invertavatar_jax.settings import Model
 from invertavatar_jax.train import program as training_program
 from invertavatar_jax.train.config import MeshShape, Training
+from invertavatar_jax.train.critics import RANDOM
 from invertavatar_jax.train.step import batch_sharding
 
 
@@ -81,7 +82,10 @@ def train(request: Request, mesh: Mesh) -> Iterator[Program]:
     each = training.microbatch * (mesh.size // training.mesh.model)
     batch = -(-training.batch_size // each) * each  # as many for every device
     training = dataclasses.replace(
-        training, batch_size=batch, deterministic=False, mesh=MeshShape(-1, training.mesh.model)
+        _with_critics(training),
+        batch_size=batch,
+        deterministic=False,
+        mesh=MeshShape(-1, training.mesh.model),
     )
     made = training_program.Program(training, devices=list(mesh.devices.flat))
     state, key = made.shapes, jax.eval_shape(jax.random.key, 0)
@@ -100,6 +104,19 @@ def train(request: Request, mesh: Mesh) -> Iterator[Program]:
             held += _bytes(sums.gradient, made.shardings.params[phase.group])
             does = f"one step of {phase.group}"
             yield Program(f"{name} update", step.update, inputs, does, held_bytes=held)
+
+
+def _with_critics(training: Training) -> Training:
+    """The settings with drawn critics, where they name no files: shapes are all that counts."""
+    critics = getattr(training.settings, "critics", None)
+    if critics is None:
+        return training
+    files = critics.perceptual_files or (RANDOM,)
+    drawn = dataclasses.replace(
+        critics, perceptual_files=files, identity_file=critics.identity_file or RANDOM
+    )
+    own = dataclasses.replace(training.settings, critics=drawn)
+    return dataclasses.replace(training, settings=own)
 
 
 def _bytes(tree: Any, shardings: Any) -> int:

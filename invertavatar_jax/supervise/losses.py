@@ -24,8 +24,10 @@ def gradient_l1(
 ) -> Float[Array, ""]:
     """L1 between image gradients at `scales` sizes, each half the one before.
 
-    The multi-scale term that stands beside L1 where no perceptual weights are at hand.
+    The multi-scale term that stands beside L1 where no perceptual weights are at hand. Sizes
+    below two pixels have no gradient and are left out.
     """
+    scales = max(1, min(scales, min(image.shape[1:3]).bit_length() - 1))
     total = jnp.zeros(())
     for scale in range(scales):
         for got, wanted in zip(_differences(image), _differences(target), strict=True):

@@ -1,7 +1,7 @@
 """Frozen networks that judge pictures in losses: LPIPS and ArcFace, from files that users give."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from invertavatar_jax.supervise import identity, losses, perceptual
 
 PERCEPTUAL = ("alex", "vgg", "gradients", "off")
 IDENTITY = ("arcface", "off")
+RANDOM = "random"  # in place of a file's name
 _PARTS = ("lpips_classifier", "lpips_heads")
 
 
@@ -30,9 +31,11 @@ class Settings:
             gradients at several scales in its place, which needs no file; "off": the terms
             lpips and lr_lpips are left out.
         perceptual_files: the classifier's and LPIPS's heads, in any order, as published or
-            converted; () for the others.
+            converted; () for the others; (RANDOM,) draws the weights, which measures what a
+            step costs and trains nothing.
         identity: "arcface", or "off": the term id is left out.
-        identity_file: ArcFace's IR-SE-50, as published or converted; "" for "off".
+        identity_file: ArcFace's IR-SE-50, as published or converted; "" for "off"; RANDOM as
+            above.
     """
 
     perceptual: str
@@ -50,6 +53,7 @@ class Critics(NamedTuple):
     read: Callable[[], Weights]  # the frozen weights, by critic
     perceptual: Judge | None
     identity: Judge | None
+    replaced: Mapping[str, str]  # terms in whose place others stand -> the others' names
 
 
 def make(own: Settings) -> Critics:
@@ -64,7 +68,8 @@ def make(own: Settings) -> Critics:
     _check("perceptual", own.perceptual, PERCEPTUAL)
     _check("identity", own.identity, IDENTITY)
     learned = own.perceptual in perceptual.CLASSIFIERS
-    if learned and len(own.perceptual_files) != len(_PARTS):
+    drawn = own.perceptual_files == (RANDOM,)
+    if learned and not drawn and len(own.perceptual_files) != len(_PARTS):
         raise UserError(
             f"settings.critics.perceptual is {own.perceptual!r}, which needs two files: name "
             "torchvision's classifier and LPIPS's heads in settings.critics.perceptual_files, or "
@@ -79,12 +84,14 @@ def make(own: Settings) -> Critics:
     def read() -> Weights:
         found: Weights = {}
         if learned:
-            found["perceptual"] = _read_lpips(own)
+            found["perceptual"] = _draw_lpips(own) if drawn else _read_lpips(own)
         if own.identity == "arcface":
-            found["identity"] = read_network(own.identity_file, "identity")
+            found["identity"] = _read_identity(own.identity_file)
         return found
 
-    return Critics(read, _perceptual(own.perceptual), _identity(own.identity))
+    by_gradients = {"lpips": "gradients", "lr_lpips": "lr_gradients"}
+    replaced = by_gradients if own.perceptual == "gradients" else {}
+    return Critics(read, _perceptual(own.perceptual), _identity(own.identity), replaced)
 
 
 def _check(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -140,12 +147,21 @@ def _read(path: str, *expected: str) -> tuple[str, Weights]:
     return name, arrays
 
 
+def _read_identity(path: str) -> Weights:
+    if path != RANDOM:
+        return read_network(path, "identity")
+    return pure(identity.IdentityNet()).init(jax.random.key(0), jnp.zeros((1, 112, 112, 3)))
+
+
+def _draw_lpips(own: Settings) -> Weights:
+    image = jnp.zeros((1, 64, 64, 3))
+    return pure(perceptual.LPIPS(own.perceptual)).init(jax.random.key(0), image, image)
+
+
 def _read_lpips(own: Settings) -> Weights:
     parts = dict(_read(path, *_PARTS) for path in own.perceptual_files)
     found = {name: tree for part in parts.values() for name, tree in part["params"].items()}
-    image = jnp.zeros((1, 64, 64, 3))
-    network = pure(perceptual.LPIPS(own.perceptual))
-    expected = jax.eval_shape(network.init, jax.random.key(0), image, image)["params"]
+    expected = jax.eval_shape(lambda: _draw_lpips(own))["params"]
     sizes = lambda tree: {
         jax.tree_util.keystr(path): np.shape(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

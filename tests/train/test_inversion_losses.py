@@ -69,10 +69,15 @@ def test_codes_that_are_equal_have_a_finite_gradient():
 
 def test_only_terms_with_a_weight_count_and_those_of_absent_critics_do_not():
     found = {"a": lambda: jnp.float32(2), "b": lambda: jnp.float32(3), "id": None}
-    total, values = terms.weigh({"a": 0.5, "b": 0.0, "id": 1.0}, found)
+    total, values = terms.weigh({"a": 0.5, "b": 0.0, "id": 1.0}, found, CRITICS)
     assert float(total) == 1 and set(values) == {"a"}
     with pytest.raises(ValueError, match="weights of adv"):
-        terms.weigh({"adv": 1.0}, found)
+        terms.weigh({"adv": 1.0}, found, CRITICS)
+
+
+def test_a_loss_in_a_critics_place_goes_by_its_own_name():
+    found = {"lpips": lambda: jnp.float32(2), "l1": lambda: jnp.float32(3)}
+    assert set(terms.weigh({"lpips": 0.5, "l1": 1.0}, found, CRITICS)[1]) == {"gradients", "l1"}
 
 
 def test_nearness_is_measured_on_the_whole_picture_and_on_the_head():

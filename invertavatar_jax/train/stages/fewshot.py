@@ -255,10 +255,14 @@ class _Lesson:
             frame = _at(clip.frames, number)
             got = self._see(weights, memory.w_plus, maps, frame.drive, key_view, number)
             if wanted is None:
-                return terms.weigh(scales, self._photo_terms(inputs, got, frame, number == 0))
+                return terms.weigh(
+                    scales,
+                    self._photo_terms(inputs, got, frame, number == 0),
+                    self.refinery.critics,
+                )
             found = self._made_terms(inputs, got, wanted)
             found["texture"] = refinement.texture_term(maps, memory, clip.people)
-            return terms.weigh(scales, found)
+            return terms.weigh(scales, found, self.refinery.critics)
 
         compare = jax.checkpoint(compare) if self.own.remat else compare
         one = lambda each: compare(maps, *each)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from invertavatar_jax import generator, networks
@@ -121,7 +122,7 @@ def _start(players: Players, key: jax.Array, weights: Weights | None) -> Start:
 
 def _inherit(name: str, own, offered):
     found = inherit.inherit(own, offered)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(own)):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(own)):
         return found.weights  # only shapes are asked for; the weights follow, and are told of
     for title, paths in (("left out", found.skipped), ("begin at random", found.fresh)):
         if paths:

@@ -20,8 +20,12 @@ def scales(whole: Scales, adversarial: bool) -> Scales:
     return {name: scale for name, scale in whole.items() if adversarial or name != "adv"}
 
 
-def weigh(weights: Scales, terms: Terms) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+def weigh(
+    weights: Scales, terms: Terms, critics: Critics
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """The weighted sum of the terms that have a weight, and each of them.
+
+    Where other losses stand in a critic's place, they go by their own names.
 
     Raises:
         ValueError: a weight of a term that this loss has not.
@@ -32,7 +36,7 @@ def weigh(weights: Scales, terms: Terms) -> tuple[Float[Array, ""], dict[str, Fl
     wanted = {name: term for name, term in terms.items() if weights.get(name) and term is not None}
     values = {name: term() for name, term in wanted.items()}
     total = sum((weights[name] * value for name, value in values.items()), jnp.zeros(()))
-    return total, values
+    return total, {critics.replaced.get(name, name): value for name, value in values.items()}
 
 
 def l1(got: Float[Array, "..."], wanted: Float[Array, "..."]) -> Float[Array, ""]:

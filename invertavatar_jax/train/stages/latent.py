@@ -150,7 +150,7 @@ class _Lesson:
         w_plus, moved = self._encode(inputs, weights, frame)
         got = self._avatar(weights, w_plus, frame.drive, inputs.key)
         found = self._code_terms(inputs, w_plus) | self._image_terms(inputs, got, frame.image)
-        loss, metrics = terms.weigh(self.own.real, found)
+        loss, metrics = terms.weigh(self.own.real, found, self.critics)
         return Outcome(loss, metrics, moved)
 
     def synthetic(self, inputs: Inputs) -> Outcome:
@@ -165,7 +165,7 @@ class _Lesson:
         found = self._code_terms(inputs, w_plus) | self._image_terms(inputs, got, wanted.image)
         frozen = inputs.buffers["critics"]
         found |= terms.feature_terms(self.critics, frozen, got, wanted)
-        loss, metrics = terms.weigh(self.own.synthetic, found)
+        loss, metrics = terms.weigh(self.own.synthetic, found, self.critics)
         return Outcome(loss, metrics, moved)
 
     def judge(self, inputs: Inputs) -> Outcome:

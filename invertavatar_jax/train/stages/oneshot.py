@@ -185,5 +185,5 @@ class _Lesson:
         weights = self.refinery.weights(inputs)
         logits = lambda: self.refinery.judge(weights, got.image, got.raw)
         found["adv"] = lambda: generator_loss(logits())
-        loss, metrics = terms.weigh(scales, found)
+        loss, metrics = terms.weigh(scales, found, critics)
         return Outcome(loss, metrics, moved)
