@@ -33,7 +33,7 @@ from invertavatar_jax.train.program import Program
 from invertavatar_jax.types import Camera, Drive, Frame
 
 PRESET = "tiny_paper"
-STEPS = {"gan": 400, "latent": 300, "oneshot": 160, "fewshot": 80}
+STEPS = {"gan": 800, "latent": 600, "oneshot": 300, "fewshot": 120}
 PEOPLE, FRAMES, HELD_OUT = 40, 8, 4
 SOURCES = 4  # frames that an avatar is made of, when it is measured
 
@@ -131,10 +131,17 @@ def losses(folder: pathlib.Path) -> dict[str, tuple[float, float]]:
 def run_stage(
     stage: str, out: pathlib.Path, data: pathlib.Path, steps: int, before: str
 ) -> pathlib.Path:
-    """Trains a stage, or goes on with it, and returns the folder of its run."""
+    """Trains a stage, or goes on with it, and returns the folder of its run.
+
+    Raises:
+        SystemExit: a signal stopped it.
+    """
     training = settings_of(stage, data, steps, before)
     begin = read_weights(before) if before else None
-    loop.train(training, out / stage, weights=begin, program=Program(training, begin))
+    program = Program(training, begin)
+    state = loop.train(training, out / stage, weights=begin, program=program)
+    if int(state.step) < steps:
+        raise SystemExit(0)  # it has said how to go on
     return out / stage
 
 
