@@ -55,7 +55,7 @@ def get_config(variant: str = "small") -> ConfigDict:
     if variant == "tiny":
         config.update(dict(preset="tiny", total_steps=4, batch_size=2, microbatch=2, held_out=2))
         config.update(dict(validate_every=2, image_every=0, checkpoint_every=2, log_every=1))
-        config.settings.update(dict(sources=1, warmup_steps=1, decay_steps=4))
+        config.update(dict(settings=dict(sources=1, warmup_steps=1, decay_steps=4)))
     elif variant != "small":
         raise ValueError(f"variant {variant!r}: expected 'small' or 'tiny'")
     return config

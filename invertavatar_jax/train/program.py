@@ -22,7 +22,7 @@ class Program:
         self,
         training: Training,
         weights: Weights | None = None,
-        devices: Sequence[jax.Device] | None = None,
+        devices: Sequence[Any] | None = None,
     ):
         """Programs compile when first called.
 

@@ -44,7 +44,7 @@ class Step(NamedTuple):
     """A phase, compiled: state, batch, key -> state, metrics."""
 
     group: str
-    differentiate: Callable[..., tuple[Sums, Any]]  # state, batch, key -> sums, slots
+    differentiate: Any  # jitted: state, batch, key -> sums, slots
     update: Callable[..., tuple[Moving, dict[str, jax.Array]]]  # moving (used up), sums
 
     def __call__(self, state: TrainState, batch, key) -> tuple[TrainState, dict[str, jax.Array]]:
