@@ -33,3 +33,11 @@ def join(args: argparse.Namespace) -> None:
     # on a CPU; accelerators have their own
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(args.coordinator, args.processes, args.process)
+
+
+def leave(args: argparse.Namespace) -> None:
+    """Waits until all others have come to their ends: they end with errors if one is missing."""
+    if args.processes > 1:
+        import jax
+
+        jax.distributed.shutdown()

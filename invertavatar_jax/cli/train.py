@@ -55,6 +55,7 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     begin = read_weights(training.weights) if training.weights else None
     with console.step("train"):
         state = loop.train(training, out, weights=begin, minutes=args.minutes)
+    distributed.leave(args)
     shipped = out / loop.WEIGHTS
     return {
         "step": int(state.step),
