@@ -18,31 +18,27 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
-import optax
 
 from configs import fewshot as fewshot_config
 from experiments.benchmarks import measure, pipeline
+from experiments.benchmarks.train_step_ours import ADAM, Trainer, make_batch, reconstruction
 from experiments.streaming import count_compilations
-from invertavatar_jax import avatar, frames, generator, inversion, networks, settings
-from invertavatar_jax.pure import Weights, part
-from invertavatar_jax.train import config, mesh, samples
-from invertavatar_jax.train import step as steps
-from invertavatar_jax.train.stage import Group, Inputs, Outcome, Phase, Stage, Start
-from invertavatar_jax.train.stages import fewshot, parts
+from invertavatar_jax import avatar, settings
+from invertavatar_jax.train import config, samples
+from invertavatar_jax.train.stages import fewshot
 from invertavatar_jax.train.stages.batching import Batching
-from invertavatar_jax.train.state import make_state
-from invertavatar_jax.types import Frame
 
 MODULE = "experiments.benchmarks.train_step"
 SIDES = ("ours", "torch")
 PHOTOS = 2  # of a batch beside the peer
-ADAM = {"lr": 1e-4, "betas": (0.5, 0.999), "eps": 1e-8}
-PLACES = {"encoder": "encoder/"}
 MORE = 3  # steps after the first, which must compile nothing
+QUICK = {  # compilation, where times do not matter
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 LOSS_TOLERANCE, NORM_TOLERANCE = 1e-4, 1e-3  # relative
 Rows = list[dict[str, Any]]
-Batch = dict[str, np.ndarray]
 
 
 def small_paper() -> settings.Model:
@@ -64,85 +60,6 @@ def sizes_of(args: argparse.Namespace) -> tuple[str, settings.Model]:
     if args.smoke:
         return "tiny sizes", settings.preset("tiny_paper")
     return "small sizes", small_paper()
-
-
-def make_batch(sizes: settings.Model, clips: int, count: int) -> Batch:
-    """Clips of `count` frames as data.training deals them out; the pictures are noise."""
-    model = avatar.Model(sizes, {})
-    geometry = frames.geometry(model.head, sizes)
-    kinds = [frames.make_frame(geometry, one)[0] for one in pipeline.observations(pipeline.FRAMES)]
-    records = [_record(kinds[i % len(kinds)]) for i in range(clips * count)]
-    join = lambda *x: np.stack(x).reshape(clips, count, *x[0].shape)
-    return jax.tree.map(join, *records)
-
-
-def _record(frame: Frame) -> Batch:
-    one = jax.tree.map(lambda x: np.asarray(x)[0], frame)
-    picture = lambda x: np.rint(127.5 * (x + 1)).astype(np.uint8)
-    return {
-        "image": picture(one.image),
-        "matte": np.rint(255 * one.matte).astype(np.uint8),
-        "uv_rgb": picture(one.uv_rgb),
-        "uv_xy": one.uv_xy,
-        "uv_visible": one.uv_visible,
-        "raster": one.drive.raster,
-        "camera": np.asarray(samples.label(one.drive.camera)),
-    }
-
-
-def reconstruction(sizes: settings.Model) -> Stage:
-    """A stage of one phase: E_latent learns to reconstruct photos, by rays that do not vary."""
-    nets = networks.build(sizes)
-
-    def loss(inputs: Inputs) -> Outcome:
-        weights = parts.join(inputs.params, inputs.buffers, PLACES)
-        frame = samples.frames(samples.photos(inputs.batch))
-        w_plus = inversion.encode_latent(nets, weights, frame)
-        own = part(weights, "generator")
-        maps = generator.features(nets, own, w_plus)
-        got = generator.render(nets, own, sizes, w_plus, maps, frame.drive)
-        return Outcome(abs(got.image - frame.image).mean(), {})
-
-    rate, betas, eps = ADAM.values()
-    nothing = lambda *inputs: {}
-    return Stage(
-        name="reconstruction",
-        groups={"encoder": Group(optax.adam(rate, *betas, eps=eps))},
-        phases=lambda variant: (Phase("photos", "encoder", loss),),
-        start=lambda key, weights: Start(*parts.split(weights or {}, PLACES)),
-        ship=lambda params, averages, buffers: parts.join(params, buffers, PLACES),
-        measure=nothing,
-        show=nothing,
-    )
-
-
-class Trainer:
-    """Runs the first phase of a stage again and again, on one batch, on all devices."""
-
-    def __init__(self, stage: Stage, weights: Weights, batch: Batch, microbatches: int = 1):
-        """Compiles nothing yet."""
-        rules = ((".*", ()),)
-        placing = steps.Placing(mesh.make_mesh(), microbatches, False, rules)
-        state = make_state(stage, microbatches, jax.random.key(0), weights)
-        self.state = jax.device_put(state, steps.state_shardings(state, placing))
-        self.batch = jax.device_put(batch, steps.batch_sharding(placing))
-        self.key = jax.random.key(1)
-        self.phase = stage.phases(stage.variant(0))[0]
-        group = stage.groups[self.phase.group]
-        self._step = steps.make_step(self.phase, group, placing, state)
-        self._advance = steps.make_advance(stage, placing, state)
-
-    def step(self) -> Any:
-        """One iteration: what it leaves behind, and its metrics."""
-        state, metrics = self._step(self.state, self.batch, self.key)
-        self.state = self._advance(state)
-        return self.state, metrics
-
-    def compile(self) -> float:
-        """Compiles the gradient ahead; returns its temporary memory in MiB."""
-        compiled = self._step.differentiate.lower(self.state, self.batch, self.key).compile()
-        self._step = self._step._replace(differentiate=compiled)
-        return measure.temporary_mib(compiled)
 
 
 def our_calls(sizes: settings.Model, out: pathlib.Path) -> dict[str, Callable[[], Any]]:
@@ -233,7 +150,7 @@ def by_photos(args: argparse.Namespace) -> Iterator[Rows]:
     """A step of a microbatch of more and more photos."""
     sizes = settings.preset("tiny_paper")
     weights, stage = pipeline.random_weights(sizes), reconstruction(sizes)
-    for count in (1,) if args.smoke else (1, 2, 4):
+    for count in (PHOTOS,) if args.smoke else (1, 2, 4):
         trainer = Trainer(stage, weights, make_batch(sizes, count, 1))
         yield _alone(f"tiny sizes: a step of {count} photos", trainer, count, args)
 
@@ -277,7 +194,15 @@ def rows(args: argparse.Namespace) -> Iterator[Rows]:
     if args.part:
         yield from PARTS[args.part](args)
         return
-    for allocator in measure.ENVIRONMENTS:
+    with tempfile.TemporaryDirectory() as folder:
+        if args.smoke:  # not otherwise: a process that compiles holds more memory
+            os.environ |= QUICK | {"JAX_COMPILATION_CACHE_DIR": folder}
+        yield from _measured(args)
+
+
+def _measured(args: argparse.Namespace) -> Iterator[Rows]:
+    """All rows, one process or pair of processes after the other."""
+    for allocator in ("tuned",) if args.smoke else measure.ENVIRONMENTS:
         yield against_torch(args, allocator)
     tuned = measure.allocator("tuned")
     child = lambda part, **more: measure.in_child(
