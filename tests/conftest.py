@@ -30,7 +30,6 @@ REPORT: list[dict] = []
 # They take a minute or more: first, so that no worker has one left when the others are done.
 LONGEST = (
     "test_few_shot_inversion_equals_the_released_one[fs_inversion_eval]",
-    "test_a_run_that_was_stopped_ends_as_if_it_had_not_been",
     "test_few_shot_inversion_equals_the_released_one[fs_inversion_evalseq]",
     "test_generator_equals_the_released_one",
     "test_one_shot_inversion_equals_the_released_one",

@@ -5,7 +5,7 @@ import pytest
 
 from configs.supervised import get_config
 from invertavatar_jax.fit.morphable import load_head_model
-from invertavatar_jax.train import config, loop
+from invertavatar_jax.train import config
 from invertavatar_jax.train.program import Program
 
 IDENTITIES, FRAMES, SIDE = 6, 4, 32
@@ -68,10 +68,3 @@ def training(shards):
 def program(training):
     """All runs' functions: compiling the step takes a minute."""
     return Program(training)
-
-
-@pytest.fixture(scope="session")
-def whole(training, program, tmp_path_factory):
-    """An uninterrupted run: its last state and its folder."""
-    folder = tmp_path_factory.mktemp("whole")
-    return loop.train(training, folder, progress=False, program=program), folder
