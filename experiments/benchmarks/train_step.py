@@ -10,11 +10,13 @@ and gradients, or the benchmark stops. The peer is in train_step_twin.py.
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from typing import Any
 
 import jax
@@ -150,7 +152,7 @@ def by_photos(args: argparse.Namespace) -> Iterator[Rows]:
     """A step of a microbatch of more and more photos."""
     sizes = settings.preset("tiny_paper")
     weights, stage = pipeline.random_weights(sizes), reconstruction(sizes)
-    for count in (PHOTOS,) if args.smoke else (1, 2, 4):
+    for count in (1, 2, 4):
         trainer = Trainer(stage, weights, make_batch(sizes, count, 1))
         yield _alone(f"tiny sizes: a step of {count} photos", trainer, count, args)
 
@@ -201,20 +203,25 @@ def rows(args: argparse.Namespace) -> Iterator[Rows]:
 
 
 def _measured(args: argparse.Namespace) -> Iterator[Rows]:
-    """All rows, one process or pair of processes after the other."""
-    for allocator in ("tuned",) if args.smoke else measure.ENVIRONMENTS:
-        yield against_torch(args, allocator)
-    tuned = measure.allocator("tuned")
-    child = lambda part, **more: measure.in_child(
-        MODULE, args, f"--part={part}", environment=tuned | more
-    )["rows"]
-    yield child("photos")
-    yield child("frames")
+    """All rows, one process or pair of processes after the other; two at once for a smoke run."""
+    allocators = ("tuned",) if args.smoke else measure.ENVIRONMENTS
+    jobs = [functools.partial(against_torch, args, allocator) for allocator in allocators]
+    # a smoke run has seen the step of photos beside the peer
+    alone = ("frames",) if args.smoke else ("frames", "photos")
+    jobs += [functools.partial(_in_child, args, part) for part in alone]
     for count in (2,) if args.smoke else (1, 2):
         flags = os.environ.get("XLA_FLAGS", "")
         flags += f" --xla_force_host_platform_device_count={count}"
         # two devices' programs wait for each other; on few cores they must not be queued
-        yield child("devices", XLA_FLAGS=flags, JAX_CPU_ENABLE_ASYNC_DISPATCH="false")
+        more = {"XLA_FLAGS": flags, "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false"}
+        jobs.append(functools.partial(_in_child, args, "devices", **more))
+    with futures.ThreadPoolExecutor(2 if args.smoke else 1) as pool:
+        yield from pool.map(lambda job: job(), jobs)
+
+
+def _in_child(args: argparse.Namespace, part: str, **more: str) -> Rows:
+    environment = measure.allocator("tuned") | more
+    return measure.in_child(MODULE, args, f"--part={part}", environment=environment)["rows"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
