@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import functools
 import importlib.util
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
