@@ -1,1 +1,1 @@
-"""One file per training stage."""
+"""One file per training stage; base.py has what they share."""

@@ -8,63 +8,52 @@ repetitions.
 
 from ml_collections import ConfigDict
 
+from configs import base
+
 
 def get_config(variant: str = "paper") -> ConfigDict:
     """Settings of the run: `paper`, `released`, or `tiny` for tests, which begins at random."""
-    batch = {"paper": 16, "released": 32, "tiny": 8}.get(variant)  # paper: 4 GPUs; script: 8
-    if batch is None:
-        raise ValueError(f"variant {variant!r}: expected 'paper', 'released' or 'tiny'")
+    base.check_variant(variant, "paper", "released", "tiny")
+    batch = {"paper": 16, "released": 32, "tiny": 8}[variant]  # paper: 4 GPUs; script: 8
     images = 6_400 if variant == "tiny" else 25_000_000  # script; paper: 4 days
-    config = ConfigDict(
-        dict(
-            stage="gan",
-            preset="paper",
-            data="data/ffhq",
-            held_out=64,
-            weights="weights/eg3d.safetensors",  # ffhqrebalanced512-128.pkl, converted
-            batch_size=batch,
-            microbatch=4,  # of one GPU, both
-            frames=1,
-            total_steps=images // batch,
-            seed=0,
-            deterministic=False,
-            mesh=dict(data=-1, model=1),
-            sharding=((r".*", ()),),
-            log_every=10,
-            validate_every=2_000,
-            image_every=2_000,
-            checkpoint_every=2_000,
-            keep=3,
-            settings=dict(
-                generator_rate=0.0025,  # script; paper: as EG3D
-                discriminator_rate=0.002,
-                betas=(0.0, 0.99),
-                epsilon=1e-8,
-                gamma=8.0,  # script; paper: not stated
-                penalty_every=16,
-                density_weight=0.25,
-                density_every=4,
-                density_points=1_000,
-                density_spread=0.004,
-                swap_end=0.5,
-                swap_fade_images=0.0,  # EG3D from random weights: 1e6
-                blur_sigma=10.0,  # paper: "at the beginning"; script: 0, as it resumes
-                blur_fade_images=batch * 200_000 / 32,
-                neural_start=64,
-                neural_end=128,
-                # paper: 64 for 2 days, then 128 for 2 days, so the nearest of two of a fade
-                # over the whole run
-                neural_fade_images=float(images),
-                neural_resolutions=(64, 128),
-                average_images=batch * 10_000 / 32,
-                average_ramp=0.0,  # EG3D from random weights: 0.05
-                w_average_keep=0.998,
-                landmarks=True,  # paper; script: off
-                group=4,
-                replace_nonfinite=False,  # script: on; here the run stops
-                remat=True,
-            ),
-        )
+    config = base.get_config(
+        stage="gan",
+        preset="paper",
+        data="data/ffhq",
+        weights="weights/eg3d.safetensors",  # ffhqrebalanced512-128.pkl, converted
+        batch_size=batch,
+        microbatch=4,  # of one GPU, both
+        total_steps=images // batch,
+        log_every=10,
+        settings=dict(
+            generator_rate=0.0025,  # script; paper: as EG3D
+            discriminator_rate=0.002,
+            betas=(0.0, 0.99),
+            epsilon=1e-8,
+            gamma=8.0,  # script; paper: not stated
+            penalty_every=16,
+            density_weight=0.25,
+            density_every=4,
+            density_points=1_000,
+            density_spread=0.004,
+            swap_end=0.5,
+            swap_fade_images=0.0,  # EG3D from random weights: 1e6
+            blur_sigma=10.0,  # paper: "at the beginning"; script: 0, as it resumes
+            blur_fade_images=batch * 200_000 / 32,
+            neural_start=64,
+            neural_end=128,
+            # paper: 64 for 2 days, then 128 for 2 days, so the nearest of two of a fade
+            # over the whole run
+            neural_fade_images=float(images),
+            neural_resolutions=(64, 128),
+            average_images=batch * 10_000 / 32,
+            average_ramp=0.0,  # EG3D from random weights: 0.05
+            w_average_keep=0.998,
+            landmarks=True,  # paper; script: off
+            group=4,
+            replace_nonfinite=False,  # script: on; here the run stops
+            remat=True,
+        ),
     )
     if variant == "released":
         # the neural resolution: every whole number there, each a program of its own here

@@ -4,7 +4,7 @@ Run: ./avatar python -m experiments.four_stages --out DIR   (--smoke: two iterat
 
 Each stage begins with the weights that the one before has shipped. After each, avatars are made
 of the held-out people's frames and compared with frames that were not shown (PSNR). A stopped
-run goes on where it was. DIR gets a folder per stage, report.json, avatar.png and curves.png.
+run goes on where it was. DIR gets a folder per stage, report.json and avatar.png.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.settings import Model, preset
 from invertavatar_jax.train import config, grids, log, loop, samples
 from invertavatar_jax.train.program import Program
+from invertavatar_jax.train.stages.inversion_losses import nearness
 from invertavatar_jax.types import Camera, Drive, Frame
 
 PRESET = "tiny_paper"
@@ -61,11 +62,7 @@ def settings_of(stage: str, data: pathlib.Path, steps: int, before: str) -> conf
 def _reconstruct(sizes: Model, held: Weights, shown: Frame, unseen: Drive):
     """Avatars of frames [t b], driven to frames that were not shown."""
     nets = networks.build(sizes)
-    memory = inversion.start(nets, held, sizes, jax.tree.map(lambda x: x[0], shown))
-    for i in range(shown.image.shape[0]):
-        chunk = jax.tree.map(lambda x, i=i: x[i : i + 1], shown)
-        memory = inversion.fold_chunk(nets, held, sizes, memory, chunk)
-    maps = inversion.finish(nets, held, sizes, memory)
+    memory, maps = inversion.reconstruct(nets, held, sizes, shown)
     prior = part(held, "generator")
     return generator.render(nets, prior, sizes, memory.w_plus, maps, unseen)
 
@@ -81,11 +78,10 @@ def held_out_frames(data: pathlib.Path) -> tuple[Frame, Frame]:
     return shown, jax.tree.map(lambda x: x[:, SOURCES], found)
 
 
-def score(sizes: Model, held: Weights, shown: Frame, unseen: Frame) -> tuple[float, Any]:
-    """PSNR in dB of whole images, and what was rendered."""
+def score(sizes: Model, held: Weights, shown: Frame, unseen: Frame) -> float:
+    """PSNR in dB of whole images, mean over people."""
     out = _reconstruct(sizes, held, shown, unseen.drive)
-    error = jnp.square(jnp.clip(out.image, -1, 1) - unseen.image).mean((1, 2, 3))
-    return float((10 * jnp.log10(4 / error)).mean()), out
+    return float(nearness(out.image, unseen.image, unseen.matte)["psnr"])
 
 
 def turned(cameras: Camera, yaw_rad: float) -> Camera:
@@ -103,7 +99,7 @@ def draw_avatar(sizes: Model, held: Weights, shown: Frame, unseen: Frame, path: 
     Raises:
         ValueError: the avatar is not finite, or is the same from every side.
     """
-    out = score(sizes, held, shown, unseen)[1]
+    out = _reconstruct(sizes, held, shown, unseen.drive)
     rows = {"source": shown.image[0], "truth": unseen.image, "avatar": out.image}
     rows["depth"] = out.depth
     for degrees in (-25, 25):
@@ -162,7 +158,7 @@ def main() -> None:
         folder = run_stage(stage, args.out, data, 2 if args.smoke else steps, before)
         held, _, _ = weights.load(folder / loop.WEIGHTS)
         row = {"steps": steps, "seconds": round(time.monotonic() - began, 1)}
-        row |= {"held_out_psnr_db": round(score(sizes, held, shown, unseen)[0], 2)}
+        row |= {"held_out_psnr_db": round(score(sizes, held, shown, unseen), 2)}
         row |= {"losses_first_and_last_quarter": losses(folder)}
         report[stage], before = row, str(folder)
         print(json.dumps({stage: row}), flush=True)

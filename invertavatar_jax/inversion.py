@@ -172,6 +172,23 @@ def fold_chunk(
     return add_frames(memory, frames, refine(nets, weights, frames, rendered, memory))
 
 
+def reconstruct(
+    nets: Networks, weights: Weights, model: Model, frames: Frame
+) -> tuple[Memory, Features]:
+    """The avatar of frames (leading axes t, b), folded in one after the other."""
+    first = jax.tree.map(lambda x: x[0], frames)
+
+    def fold(memory: Memory, frame: Frame) -> tuple[Memory, None]:
+        chunk = jax.tree.map(lambda x: x[None], frame)
+        return fold_chunk(nets, weights, model, memory, chunk), None
+
+    memory, _ = fold(start(nets, weights, model, first), first)
+    if frames.image.shape[0] > 1:
+        rest = jax.tree.map(lambda x: x[1:], frames)
+        memory, _ = jax.lax.scan(fold, memory, rest)
+    return memory, finish(nets, weights, model, memory)
+
+
 def finish(nets: Networks, weights: Weights, model: Model, memory: Memory) -> Features:
     """The refined textures and static planes of the memory. SPEC sections 9.6, 9.7."""
     refinement = memory.refinement

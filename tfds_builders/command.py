@@ -2,10 +2,8 @@
 
 import argparse
 import contextlib
-import errno
 import io
 import logging
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,10 +11,8 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from invertavatar_jax.data.training import open_records
-from invertavatar_jax.errors import UserError
+from invertavatar_jax.errors import UserError, tell
 from tfds_builders.frame_records import PRESETS, ReleasedBuilder
-
-USER_ERROR = 2  # the exit code of bad input, as argparse's own
 
 
 def main(builder: type[ReleasedBuilder], argv: Sequence[str] | None = None) -> int:
@@ -30,7 +26,7 @@ def main(builder: type[ReleasedBuilder], argv: Sequence[str] | None = None) -> i
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(argv)
     make = lambda: builder(config=options.preset, data_dir=options.out, file_format="array_record")
-    return guard(parser.prog, lambda: build(make(), manual=options.data))
+    return run(parser.prog, lambda: build(make(), manual=options.data))
 
 
 def build(builder: tfds.core.DatasetBuilder, manual: Path | None = None) -> Path:
@@ -51,22 +47,14 @@ def build(builder: tfds.core.DatasetBuilder, manual: Path | None = None) -> Path
     return folder
 
 
-def guard(program: str, work: Callable[[], Path]) -> int:
-    """Runs a builder; what the user can repair is told in one sentence."""
+def run(program: str, build_it: Callable[[], Path]) -> int:
+    """Builds a data set, says what is in it, and returns the exit code."""
     logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
-        folder = work()
+
+    def work() -> int:
+        folder = build_it()
         records = open_records(folder)
-    except UserError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return USER_ERROR
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        print(f"{program}: there is no space left on the disk.", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print(f"{program}: stopped; nothing was left behind.", file=sys.stderr)
-        return 130
-    print(f"{folder}: {len(records)} records of {len(records.clips)} clips.")
-    return 0
+        print(f"{folder}: {len(records)} records of {len(records.clips)} clips.")
+        return 0
+
+    return tell(program, work)

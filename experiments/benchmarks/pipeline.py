@@ -8,7 +8,6 @@ environments: `default` leaves malloc as it is, `tuned` is that of ./avatar.
 """
 
 import argparse
-import dataclasses
 import os
 import pathlib
 import tempfile
@@ -126,13 +125,6 @@ def twin_photo(sizes: settings.Model, frame: Frame):
     images = (torch_twin.images(np.asarray(x)) for x in (frame.image, frame.uv_rgb))
     visible = torch_twin.images(np.asarray(frame.uv_visible))
     return pipeline_twin.Photo(*images, tensor(frame.uv_xy), visible, scene)
-
-
-def tiny_released() -> settings.Model:
-    """The tiny preset without departures, which the peer lacks."""
-    tiny = settings.preset("tiny")
-    renderer = dataclasses.replace(tiny.renderer, superresolution_fold=0, proposal=False)
-    return dataclasses.replace(tiny, renderer=renderer, departures=settings.Departures())
 
 
 def our_calls(sizes: settings.Model, compute: str, out: pathlib.Path) -> dict[str, Call]:
@@ -288,7 +280,7 @@ def rows(args: argparse.Namespace) -> Iterator[Rows]:
     """All rows; with --part those of one part; with --serve none, but calls when asked."""
     if args.serve:
         side, _, preset = args.serve.partition(":")
-        sizes = tiny_released() if preset == "smoke" else settings.preset(preset)
+        sizes = settings.preset("tiny_paper" if preset == "smoke" else preset)
         given = (sizes, args.image)
         calls = their_calls(*given) if side == "torch" else our_calls(sizes, side, args.image)
         measure.serve(calls)

@@ -8,6 +8,7 @@ import optax
 
 from experiments.benchmarks import measure, pipeline
 from invertavatar_jax import avatar, frames, generator, inversion, networks, settings
+from invertavatar_jax.fit.camera import to_vector
 from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.train import mesh, samples
 from invertavatar_jax.train import step as steps
@@ -41,7 +42,7 @@ def _record(frame: Frame) -> Batch:
         "uv_xy": one.uv_xy,
         "uv_visible": one.uv_visible,
         "raster": one.drive.raster,
-        "camera": np.asarray(samples.label(one.drive.camera)),
+        "camera": to_vector(one.drive.camera),
     }
 
 

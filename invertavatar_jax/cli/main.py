@@ -1,7 +1,6 @@
 """Reads the command line and runs one verb."""
 
 import argparse
-import errno
 import gc
 import importlib
 import json
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 
 from invertavatar_jax.cli import cache_folder, devices
 from invertavatar_jax.cli.console import Console, table
-from invertavatar_jax.errors import UserError
+from invertavatar_jax.errors import tell
 
 VERBS = {
     "demo": "one command to see it work: a photo or a clip becomes a moving avatar",
@@ -30,7 +29,6 @@ VERBS = {
     "compile": "what the program costs on an accelerator, by its compiler and without it",
     "info": "versions, devices, presets and their parameter counts",
 }
-USER_ERROR = 2  # the exit code of bad input, as argparse's own
 FAULTS_FOUND = 1
 
 
@@ -43,21 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.set_threshold(100_000, 50, 100)
     if (note := cache_folder.choose()) is not None:
         print(f"avatar {args.verb}: {note}", file=sys.stderr)
-    try:
+
+    def work() -> int:
         result = _module(args.verb).run(args, Console())
-    except UserError as error:
-        print(f"avatar {args.verb}: {error}", file=sys.stderr)
-        return USER_ERROR
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        print(f"avatar {args.verb}: there is no space left on the disk.", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print(f"avatar {args.verb}: stopped.", file=sys.stderr)
-        return 130
-    print(json.dumps(result, indent=2, allow_nan=False) if args.json else table(result))
-    return FAULTS_FOUND if result.get("faults") else 0
+        print(json.dumps(result, indent=2, allow_nan=False) if args.json else table(result))
+        return FAULTS_FOUND if result.get("faults") else 0
+
+    return tell(f"avatar {args.verb}", work)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -31,7 +31,6 @@ from invertavatar_jax.errors import UserError
 from invertavatar_jax.fit.camera import from_vector
 from invertavatar_jax.fit.morphable import HeadModel
 from invertavatar_jax.settings import Departures, Model
-from invertavatar_jax.types import Camera
 
 PICTURES = ("image", "matte", "uv_rgb", "landmarks")
 _PLANE = 256  # rows and columns that Model.raster_window counts
@@ -133,7 +132,7 @@ def from_scene(clip: Clip, geometry: frames.Geometry, head: HeadModel) -> list[F
         geometry: of the head and a model without departures.
     """
     count, side = len(clip.image), clip.image.shape[1]
-    camera = Camera(*from_vector(clip.camera))
+    camera = from_vector(clip.camera)
     identity = np.tile(clip.identity, (count, 1))
     driven = (identity, clip.expression, clip.gaze_rad)
     seen, _ = frames.make_frames(geometry, clip.image, clip.matte, *driven, camera)

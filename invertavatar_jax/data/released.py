@@ -28,8 +28,8 @@ from PIL import Image
 
 from invertavatar_jax import frames
 from invertavatar_jax.errors import UserError
+from invertavatar_jax.fit.camera import from_vector
 from invertavatar_jax.fit.faceverse import COUNT, SLICES
-from invertavatar_jax.types import Camera
 
 IMAGES, RASTERS, COEFFICIENTS = "images512x512", "orthRender256x256_face_eye", "coeffs"
 UVS, HEADS, PERSONS = "uvRender256x256", "headmasks512x512", "fgmasks512x512"
@@ -93,8 +93,7 @@ def _write_frames(
     """Writes the frames of these numbers; numbers beyond the last frame fill up a block."""
     rows = numbers.clip(max=len(clip.image) - 1)
     side = geometry.sizes.renderer.image_resolution
-    vectors = clip.camera[rows]
-    camera = Camera(vectors[:, :16].reshape(-1, 4, 4), vectors[:, 16:].reshape(-1, 3, 3))
+    camera = from_vector(clip.camera[rows])
     identity = np.tile(clip.identity, (len(rows), 1))
     known = (identity, clip.expression[rows], clip.gaze_rad[rows], camera)
     seen, _ = frames.make_frames(geometry, clip.image[rows], clip.matte[rows], *known)

@@ -8,7 +8,7 @@ image side. Rotations are float32 and orthonormal.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from invertavatar_jax.types import Camera
 
@@ -125,9 +125,8 @@ def to_vector(camera: Camera) -> Float[np.ndarray, "*batch 25"]:
     return np.concatenate(flat, axis=-1)
 
 
-def from_vector(vector: Float[np.ndarray, "*batch 25"]) -> Camera:
-    """The inverse of `to_vector`."""
-    vector = np.asarray(vector)
+def from_vector(vector: Float[Array, "*batch 25"] | Float[np.ndarray, "*batch 25"]) -> Camera:
+    """The inverse of `to_vector`, of NumPy's arrays or JAX's."""
     if vector.shape[-1] != 25:
         raise ValueError(f"a camera is 25 numbers (16 pose, 9 intrinsics), got {vector.shape[-1]}")
     lead = vector.shape[:-1]

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from invertavatar_jax import frames
+from invertavatar_jax.fit.camera import from_vector
 from invertavatar_jax.fit.morphable import HeadModel
 from invertavatar_jax.settings import Model
-from invertavatar_jax.train.samples import camera_of
 from invertavatar_jax.types import Drive, Frame
 
 
@@ -41,7 +41,7 @@ def make_preparer(head: HeadModel, model: Model) -> Callable[[Mapping[str, np.nd
         count = batch[f"{kind}_image"].shape[1]
         flat = lambda name: batch[f"{kind}_{name}"].reshape(-1, *batch[f"{kind}_{name}"].shape[2:])
         identity = np.repeat(batch["identity"], count, 0)
-        return flat, count, identity, camera_of(flat("camera"))
+        return flat, count, identity, from_vector(flat("camera"))
 
     def prepare(batch: Mapping[str, np.ndarray]) -> Example:
         flat, count, identity, camera = tracked(batch, "source")

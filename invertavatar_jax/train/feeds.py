@@ -75,13 +75,15 @@ def _open_shards(training: Training) -> Feed:
     prepare = make_preparer(morphable.load_head_model(), settings.preset(training.preset))
     index, count = jax.process_index(), jax.process_count()
     rows = slice(index * batch // count, (index + 1) * batch // count)
-    train = shards.Shards(training.data, slice(None, -training.held_out))
+    train = shards.Shards(training.data, slice(None, -training.held_out or None))
     how = shards.Picking(own.sources, own.targets, own.colour_jitter, own.tracking_noise)
     batches = shards.pipeline(train, how, batch, training.seed)
-    held = shards.Shards(training.data, slice(-training.held_out, None))
-    exact = shards.Picking(own.sources, own.targets, 0.0, 0.0)
-    others = _Prepared(shards.pipeline(held, exact, batch, _HELD_OUT_SEED), prepare, rows)
-    shown = [next(others) for _ in range(HELD_OUT_BATCHES)]
+    shown: list[Any] = []
+    if training.held_out:
+        held = shards.Shards(training.data, slice(-training.held_out, None))
+        exact = shards.Picking(own.sources, own.targets, 0.0, 0.0)
+        others = _Prepared(shards.pipeline(held, exact, batch, _HELD_OUT_SEED), prepare, rows)
+        shown = [next(others) for _ in range(HELD_OUT_BATCHES)]
     return Feed(_Prepared(batches, prepare, rows), shown, train.fingerprint)
 
 

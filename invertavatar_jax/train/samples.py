@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from invertavatar_jax.types import Camera, Drive, Frame
+from invertavatar_jax.fit.camera import from_vector
+from invertavatar_jax.types import Drive, Frame
 
 Batch = Mapping[str, Array]  # leading axes b, t; see data.training
 
@@ -13,19 +14,6 @@ Batch = Mapping[str, Array]  # leading axes b, t; see data.training
 def picture(values: Array) -> Float[Array, "..."]:
     """uint8 -> [-1, 1]."""
     return values.astype(jnp.float32) / 127.5 - 1.0
-
-
-def label(camera: Camera) -> Float[Array, "*b 25"]:
-    """The camera's 25 numbers."""
-    lead = camera.intrinsics.shape[:-2]
-    parts = camera.world_from_camera.reshape(*lead, 16), camera.intrinsics.reshape(*lead, 9)
-    return jnp.concatenate(parts, -1)
-
-
-def camera_of(numbers: Float[Array, "*b 25"]) -> Camera:
-    """The 25 numbers of a label as matrices."""
-    lead = numbers.shape[:-1]
-    return Camera(numbers[..., :16].reshape(*lead, 4, 4), numbers[..., 16:].reshape(*lead, 3, 3))
 
 
 def photos(batch: Batch) -> Batch:
@@ -36,7 +24,7 @@ def photos(batch: Batch) -> Batch:
 
 def drives(batch: Batch, prefix: str = "") -> Drive:
     """Camera and raster of a batch's frames; those of another random frame with "other_"."""
-    return Drive(camera_of(batch[f"{prefix}camera"]), batch[f"{prefix}raster"])
+    return Drive(from_vector(batch[f"{prefix}camera"]), batch[f"{prefix}raster"])
 
 
 def frames(batch: Batch) -> Frame:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from invertavatar_jax import settings
 from invertavatar_jax.data import prepared, records, released, training
-from invertavatar_jax.errors import UserError
+from invertavatar_jax.errors import USER_ERROR, UserError
 from tests.data.layouts import write_layout
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of tfds
@@ -425,15 +425,15 @@ def test_a_build_that_fails_leaves_nothing_and_names_the_file(layout, tmp_path, 
     (root / released.UVS / "cleo/00003.npy").unlink()
     out = tmp_path / "out"
     argv = ["--data", str(root), "--preset", "tiny", "--out", str(out)]
-    assert command.main(Builder, argv) == command.USER_ERROR
+    assert command.main(Builder, argv) == USER_ERROR
     assert "There is no file" in (told := capsys.readouterr().err) and "cleo/00003.npy" in told
     assert not [path for path in out.rglob("*") if "array_record" in path.name]
     shutil.rmtree(root)
     shutil.copytree(layout, root)
     assert command.main(Builder, argv) == 0
     assert "12 records of 3 clips" in capsys.readouterr().out
-    assert command.main(Builder, argv) == command.USER_ERROR
+    assert command.main(Builder, argv) == USER_ERROR
     assert "is there already" in capsys.readouterr().err
     argv[1] = str(tmp_path / "nowhere")
-    assert command.main(Builder, [*argv[:-1], str(tmp_path / "other")]) == command.USER_ERROR
+    assert command.main(Builder, [*argv[:-1], str(tmp_path / "other")]) == USER_ERROR
     assert "There is no folder" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from invertavatar_jax.data.synthetic.files import shard_path, write_shard
 from invertavatar_jax.data.synthetic.scene import open_studio, sample_scene
+from invertavatar_jax.errors import USER_ERROR
 
 
 def main() -> int:
@@ -45,7 +46,7 @@ def write_records(options: argparse.Namespace, program: str) -> int:
     if options.preset not in frame_records.PRESETS:
         known = ", ".join(frame_records.PRESETS)
         print(f"{program}: got preset {options.preset!r}, expected one of {known}", file=sys.stderr)
-        return command.USER_ERROR
+        return USER_ERROR
     last = options.first + options.identities
     config = Config(
         name=f"{options.preset}_{options.first}_to_{last}_x{options.frames}_seed{options.seed}",
@@ -56,7 +57,7 @@ def write_records(options: argparse.Namespace, program: str) -> int:
         preset=options.preset,
     )
     make = lambda: Builder(config=config, data_dir=options.out, file_format="array_record")
-    return command.guard(program, lambda: command.build(make()))
+    return command.run(program, lambda: command.build(make()))
 
 
 def write_shards(options: argparse.Namespace) -> None:

@@ -72,17 +72,7 @@ def make(model: settings.Model, own: Settings, batching: Batching) -> Stage:
     if not 0 < own.rendered <= own.chunk:
         raise ValueError(f"rendered: got {own.rendered}, expected 1 to {own.chunk}, the chunk")
     lesson = _Lesson(model, own)
-    return Stage(
-        name="fewshot",
-        groups=lesson.refinery.groups(),
-        phases=lesson.phases,
-        start=lesson.refinery.start,
-        ship=lesson.refinery.ship,
-        measure=lesson.measure,
-        show=lesson.show,
-        draws=2,
-        variant=lambda step: step >= own.adversarial_from,
-    )
+    return lesson.refinery.stage("fewshot", lesson.phases, lesson.measure, lesson.show, draws=2)
 
 
 def draw_frames(key: jax.Array, total: int, own: Settings) -> Drawn:

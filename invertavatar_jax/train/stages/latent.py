@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from invertavatar_jax import generator, inversion, networks, settings
 from invertavatar_jax.errors import UserError
+from invertavatar_jax.fit.camera import from_vector
 from invertavatar_jax.generator import Rendered
 from invertavatar_jax.pure import Weights, part, pure
 from invertavatar_jax.supervise.adversarial import (
@@ -209,7 +210,7 @@ class _Lesson:
         frame = samples.frames(samples.photos(batch))
         memory = inversion.start(self.stored, weights, self.model, frame)
         see = lambda frame: inversion.render_coarse(self.stored, weights, self.model, memory, frame)
-        other = Drive(samples.camera_of(batch["other_camera"]), frame.drive.raster)
+        other = Drive(from_vector(batch["other_camera"]), frame.drive.raster)
         return frame, see(frame), see(frame._replace(drive=other))
 
     def _read(self, inputs: Inputs) -> tuple[Weights, Frame, Array]:

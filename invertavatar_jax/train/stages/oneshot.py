@@ -59,16 +59,7 @@ def make(model: settings.Model, own: Settings, batching: Batching) -> Stage:
     if own.judged not in JUDGED:
         raise ValueError(f"judged: got {own.judged!r}, expected one of {', '.join(JUDGED)}")
     lesson = _Lesson(model, own)
-    return Stage(
-        name="oneshot",
-        groups=lesson.refinery.groups(),
-        phases=lesson.phases,
-        start=lesson.refinery.start,
-        ship=lesson.refinery.ship,
-        measure=lesson.measure,
-        show=lesson.show,
-        variant=lambda step: step >= own.adversarial_from,
-    )
+    return lesson.refinery.stage("oneshot", lesson.phases, lesson.measure, lesson.show)
 
 
 class _Lesson:

@@ -14,14 +14,14 @@ import optax
 from jaxtyping import Array, Float
 
 from invertavatar_jax import generator, inversion, networks, settings
+from invertavatar_jax.fit.camera import from_vector
 from invertavatar_jax.generator import Features, Rendered
 from invertavatar_jax.inversion import Memory
 from invertavatar_jax.pure import Weights, part, pure
 from invertavatar_jax.supervise.adversarial import discriminator_loss, gradient_penalty
 from invertavatar_jax.supervise.discriminator import DualDiscriminator
 from invertavatar_jax.train import critics as judges
-from invertavatar_jax.train import samples
-from invertavatar_jax.train.stage import Group, Inputs, Outcome, Start
+from invertavatar_jax.train.stage import Group, Inputs, Outcome, Stage, Start
 from invertavatar_jax.train.stages import batch_norm, parts
 from invertavatar_jax.train.stages import inversion_losses as terms
 from invertavatar_jax.train.stages.synthetic import People
@@ -98,6 +98,20 @@ class Refinery:
         unets = {name: adam(own.rate, own.betas) for name in self.unets}
         return unets | {"discriminator": adam(own.discriminator_rate, own.discriminator_betas)}
 
+    def stage(self, name: str, phases, measure, show, *, draws: int = 1) -> Stage:
+        """A stage of these networks; its variant is whether the discriminator has begun."""
+        return Stage(
+            name=name,
+            groups=self.groups(),
+            phases=phases,
+            start=self.start,
+            ship=self.ship,
+            measure=measure,
+            show=show,
+            draws=draws,
+            variant=lambda step: step >= self.own.adversarial_from,
+        )
+
     def start(self, key: jax.Array, weights: Weights | None) -> Start:
         """The stage's trees; the discriminator is the given one, or fresh."""
         key_networks, key_discriminator = jax.random.split(key)
@@ -164,16 +178,7 @@ class Refinery:
 
     def avatar(self, weights: Weights, frames: Frame) -> tuple[Memory, Features]:
         """The avatar of frames (leading axes t, b) as users make it: one after the other."""
-        first = jax.tree.map(lambda x: x[0], frames)
-        memory = inversion.start(self.stored, weights, self.users_model, first)
-        fold = lambda memory, frame: inversion.fold_chunk(
-            self.stored, weights, self.users_model, memory, jax.tree.map(lambda x: x[None], frame)
-        )
-        memory = fold(memory, first)
-        if len(frames.image) > 1:
-            rest = jax.tree.map(lambda x: x[1:], frames)
-            memory, _ = jax.lax.scan(lambda memory, one: (fold(memory, one), None), memory, rest)
-        return memory, inversion.finish(self.stored, weights, self.users_model, memory)
+        return inversion.reconstruct(self.stored, weights, self.users_model, frames)
 
     def pictures(self, params, buffers, frames: Frame, target: Frame, other) -> dict[str, Array]:
         """Rows of the grid: the avatar of frames (t, b) at another frame (b).
@@ -185,7 +190,7 @@ class Refinery:
         memory, maps = self.avatar(weights, frames)
         see = lambda maps, drive: self.render(weights, memory.w_plus, maps, drive)
         got = see(maps, target.drive)
-        turned = see(maps, Drive(samples.camera_of(other), target.drive.raster))
+        turned = see(maps, Drive(from_vector(other), target.drive.raster))
         rows = {"photo": target.image, "coarse": see(memory.coarse, target.drive).image}
         rows |= {"refined": got.image, "raw": got.raw, "depth": got.depth}
         return rows | {"turned": turned.image}

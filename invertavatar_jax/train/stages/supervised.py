@@ -140,25 +140,19 @@ def _pictures(nets: Networks, model: Model, weights: Weights, example: Example):
     """What is compared in a run's pictures: the first target of each identity."""
     sources = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), example.sources)
     target = jax.tree.map(lambda x: x[:, 0], example.targets)
-    first = jax.tree.map(lambda x: x[0], sources)
-    memory = inversion.start(nets, weights, model, first)
-    fold = lambda memory, i: inversion.fold_chunk(
-        nets, weights, model, memory, jax.tree.map(lambda x: x[i : i + 1], sources)
-    )
-    for i in range(sources.image.shape[0]):
-        memory = fold(memory, i)
+    memory, maps = inversion.reconstruct(nets, weights, model, sources)
     out = generator.render(
         nets,
         part(weights, "generator"),
         model,
         memory.w_plus,
-        inversion.finish(nets, weights, model, memory),
+        maps,
         target.drive,
         colours=memory.colours,
         background=target.background,
     )
     return {
-        "source": first.image,
+        "source": sources.image[0],
         "real": target.image,
         "rendered": out.image,
         "raw": out.raw,
