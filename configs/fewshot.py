@@ -64,6 +64,6 @@ def get_config(variant: str = "paper") -> ConfigDict:
         own |= dict(adversarial_from=0, r1_always=True)
         config.update(dict(frames=4, settings=own))
     elif variant == "tiny":
-        base.shrink(config, adversarial_from=0, chunk=2, rendered=2)
+        base.shrink(config, rate=1e-3, adversarial_from=0, chunk=2, rendered=2)
         config.frames = 4
     return config

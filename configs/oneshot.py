@@ -64,5 +64,5 @@ def get_config(variant: str = "paper") -> ConfigDict:
         own |= dict(adversarial_from=0, discriminator_group=2, synthetic=dict(texture=0.0))
         config.update(dict(microbatch=2, settings=own))
     elif variant == "tiny":
-        base.shrink(config, adversarial_from=0, discriminator_group=2)
+        base.shrink(config, rate=1e-3, adversarial_from=0, discriminator_group=2)
     return config

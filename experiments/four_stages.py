@@ -34,7 +34,7 @@ from invertavatar_jax.train.stages.inversion_losses import nearness
 from invertavatar_jax.types import Camera, Drive, Frame
 
 PRESET = "tiny_paper"
-STEPS = {"gan": 800, "latent": 600, "oneshot": 300, "fewshot": 120}
+STEPS = {"gan": 800, "latent": 600, "oneshot": 300, "fewshot": 240}
 PEOPLE, FRAMES, HELD_OUT = 40, 8, 4
 SOURCES = 4  # frames that an avatar is made of, when it is measured
 

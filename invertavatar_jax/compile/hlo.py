@@ -1,4 +1,4 @@
-"""Reads the text of a compiled program (XLA's HLO): computations and their instructions."""
+"""Reads the text of a program (XLA's HLO): computations and their instructions."""
 
 import re
 from typing import NamedTuple
@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 _SHAPE = re.compile(r"([a-z]\w*)\[([\d,<=]*)\](\{[^{}]*\})?")
-_NAME = re.compile(r"%([\w.\-]+)")
-_CALLED = re.compile(r"\b(calls|to_apply|body|condition|branch_computations)=(\{[^}]*\}|%[\w.\-]+)")
+_HEADER = re.compile(r"(ENTRY )?%?([\w.\-]+) (\(.* -> .*)?\{$")
+# compiled programs' names begin with %, and operands may have a type before it
+_NAME = re.compile(r"(?:^|, |\{|%|\*/)([a-zA-Z_][\w.\-]*)(?=,|\}|$)")
+_CALLED = re.compile(r"\b(calls|to_apply|body|condition|branch_computations)=(\{[^}]*\}|[%\w.\-]+)")
 _ON_CHIP = re.compile(r"S\([12]\)")  # a TPU's own memories; nothing is read from the large one
 _BITS = re.compile(r"(\d+)")
 
@@ -69,7 +71,7 @@ def element_bits(dtype: str) -> int:
 
 
 def parse(text: str) -> Module:
-    """The computations of a program's text, as jax.stages.Compiled.as_text gives it.
+    """The computations of a program's text, as Lowered and Compiled of jax.stages give it.
 
     Raises:
         ValueError: it holds no entry computation.
@@ -78,14 +80,13 @@ def parse(text: str) -> Module:
     entry, current = None, None
     for line in text.splitlines():
         if not line.startswith(" "):
-            header = re.match(r"(ENTRY )?%?([\w.\-]+) .*\{$", line)
-            if header is not None and " -> " in line:
+            if (header := _HEADER.match(line)) is not None:
                 current = computations[header.group(2)] = {}
                 entry = header.group(2) if header.group(1) else entry
         elif current is not None and (found := _instruction(line.strip())) is not None:
             current[found.name] = found
     if entry is None:
-        raise ValueError("got a text without an entry computation, expected a compiled program's")
+        raise ValueError("got a text without an entry computation, expected a program's")
     return Module(computations, entry)
 
 

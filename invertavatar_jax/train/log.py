@@ -29,11 +29,11 @@ class NonFinite(UserError):
 
 
 class Work(NamedTuple):
-    """What one step costs, from which the log computes rates."""
+    """What steps cost, on average, from which the log computes rates."""
 
     images: int  # of the global batch
-    flops: float | None = None  # of one device, as its compiler counts them; None: not known
-    peak_flops_per_s: float | None = None  # of one device; None: not known
+    flops: float  # of one device
+    peak_flops_per_s: float | None  # of one device; None: not known
 
     def rates(self, seconds_per_step: float) -> dict[str, float]:
         """Seconds and images; the share of the device's peak, or GFLOP/s where it has none."""
@@ -41,9 +41,9 @@ class Work(NamedTuple):
             "seconds_per_step": seconds_per_step,
             "images_per_second": self.images / seconds_per_step,
         }
-        if self.flops and self.peak_flops_per_s:
+        if self.peak_flops_per_s:
             rates["utilisation"] = self.flops / seconds_per_step / self.peak_flops_per_s
-        elif self.flops:
+        else:
             rates["gflops_per_second"] = self.flops / seconds_per_step / 1e9
         return rates
 
@@ -81,7 +81,6 @@ class Log:
         *,
         stage: str,
         images_per_step: int,
-        flops_per_step: float | None = None,
         compute: str = "default",
         log_every: int = 10,
         progress: bool = True,
@@ -91,7 +90,6 @@ class Log:
 
         Args:
             images_per_step: of the global batch.
-            flops_per_step: of one device; see Work.
             compute: how products are computed; see peak_flops.
             is_main: others check metrics and write nothing.
 
@@ -100,8 +98,9 @@ class Log:
         """
         self._folder, self._stage, self._log_every = pathlib.Path(folder), stage, log_every
         peak = peak_flops(jax.devices()[0].device_kind, compute)
-        self._work = Work(images_per_step, flops_per_step, peak)
+        self._images, self._peak = images_per_step, peak
         self._rows: list[_Row] = []
+        self._flops: list[float] = []  # of the same steps
         self._fresh = True  # the first step compiles
         self._log = self._events = None
         with contextlib.ExitStack() as opened:
@@ -132,13 +131,17 @@ class Log:
             self._bar.close()
             self._opened.close()
 
-    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+    def add(self, step: int, metrics: dict[str, jax.Array], flops: float) -> None:
         """Collects the metrics of the iteration that made `step`; phases may be left out.
+
+        Args:
+            flops: that the iteration took of one device.
 
         Raises:
             NonFinite: see flush.
         """
         self._rows.append((step, metrics))
+        self._flops.append(flops)
         self._bar.update()
         if self._fresh or step % self._log_every == 0:
             self.flush()
@@ -154,20 +157,21 @@ class Log:
             return
         new: list[_Row] = [(step, jax.device_get(metrics)) for step, metrics in self._rows]
         seconds = (time.monotonic() - self._since) / len(new)
-        self._rows = []
+        work = Work(self._images, float(np.mean(self._flops)), self._peak)
+        self._rows, self._flops = [], []
         first_bad = next((i for i, (_, row) in enumerate(new) if _not_finite(row)), len(new))
         if first_bad:
-            self._write_means(new[:first_bad], seconds)
+            self._write_means(new[:first_bad], seconds, work)
         if first_bad < len(new):
             raise NonFinite(_what_failed(self._stage, *new[first_bad]))
         self._fresh, self._since = False, time.monotonic()
 
-    def _write_means(self, new: list[_Row], seconds: float) -> None:
+    def _write_means(self, new: list[_Row], seconds: float, work: Work) -> None:
         names = dict.fromkeys(name for _, row in new for name in row)
         means = {
             name: float(np.mean([row[name] for _, row in new if name in row])) for name in names
         }
-        rates = {"first_step_seconds": seconds} if self._fresh else self._work.rates(seconds)
+        rates = {"first_step_seconds": seconds} if self._fresh else work.rates(seconds)
         self.write(new[-1][0], {"steps": len(new), **means, **rates})
         headline = [name for name in names if "loss" in name or "psnr" in name] or list(names)
         shown = {name: f"{means[name]:.3g}" for name in headline[:3]}

@@ -167,8 +167,8 @@ class _Run:
             last = step >= end or processes.any_of(self.stop.requested)
             while not last:
                 state, metrics = self.program.iterate(state, batches.draw(), key, step)
-                step += 1
-                log.add(step, metrics)
+                flops, step = self.program.flops(step), step + 1
+                log.add(step, metrics, flops)
                 dog.beat(FIRST_STUCK_S if step < 3 else None)
                 last = step == end or self._stops(step, time.monotonic() > deadline)
                 if not last:

@@ -1,10 +1,15 @@
 """What the processes of a run agree on. Alone, a process agrees with itself at once."""
 
+import itertools
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from orbax.checkpoint import multihost
+
+_LATE_MS = 3_600_000
+_meetings = itertools.count()
 
 
 def any_of(mine: bool) -> bool:
@@ -15,9 +20,9 @@ def any_of(mine: bool) -> bool:
 
 
 def wait_for_all(name: str) -> None:
-    """Returns when every process is here."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
+    """Returns when every process is here, be it an hour; devices would give up sooner."""
+    meet = multihost.get_barrier_sync_fn()
+    meet(key=f"{name} {next(_meetings)}", timeout_ms=_LATE_MS)
 
 
 def of_first(tree: Any) -> Any:

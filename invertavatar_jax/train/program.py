@@ -7,8 +7,10 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from invertavatar_jax import settings
+from invertavatar_jax.compile import cost, hlo
 from invertavatar_jax.pure import Weights
 from invertavatar_jax.train import mesh as meshes
+from invertavatar_jax.train import processes
 from invertavatar_jax.train import step as steps
 from invertavatar_jax.train.config import Training, stage_module
 from invertavatar_jax.train.stage import Phase
@@ -57,6 +59,7 @@ class Program:
             out_shardings=NamedSharding(self.placing.mesh, PartitionSpec()),
         )
         self._steps: dict[tuple[str, Hashable], steps.Step] = {}
+        self._flops: dict[tuple[str, Hashable], float] = {}  # of those that have run
 
     def _begin(self) -> TrainState:
         key = jax.random.key(self._seed)
@@ -101,7 +104,28 @@ class Program:
             step: iterations done; what state.step says, without waiting for it.
         """
         metrics: dict[str, jax.Array] = {}
+        variant = self.stage.variant(step)
         for number, phase, run in self.due(step):
-            state, found = run(state, drawn[phase.draw], jax.random.fold_in(key, number))
+            inputs = state, drawn[phase.draw], jax.random.fold_in(key, number)
+            if (phase.name, variant) not in self._flops:
+                self._flops[phase.name, variant] = self._prepare(run, inputs)
+            state, found = run(*inputs)
             metrics |= found
         return self.advance(state), metrics
+
+    def flops(self, step: int) -> float:
+        """Of one device in the iteration after `step` others, which has run."""
+        variant = self.stage.variant(step)
+        return sum(self._flops[phase.name, variant] for _, phase, _ in self.due(step))
+
+    def _prepare(self, run: steps.Step, inputs: tuple[TrainState, Any, jax.Array]) -> float:
+        """Compiles a phase in all processes before one of them waits for another's numbers.
+
+        Returns:
+            twice the multiplications of one device.
+        """
+        lowered = run.differentiate.lower(*inputs)
+        lowered.compile()
+        processes.wait_for_all("compiled")
+        counted = cost.count(hlo.parse(lowered.as_text("hlo"))).flops
+        return counted / self.placing.mesh.shape["model"]

@@ -43,6 +43,16 @@ def test_a_loop_of_unknown_length_is_counted_once_and_said():
     assert dict(found.collectives) == {"all-reduce": 1} and found.unknown_loops == 1
 
 
+def test_a_program_counts_alike_before_it_is_compiled():
+    def function(x, w):
+        return lax.scan(lambda x, _: (jnp.tanh(x @ w), None), x, None, length=5)[0]
+
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((4, 8), (8, 8))]
+    lowered = jax.jit(function).lower(*shapes)
+    for text in lowered.as_text("hlo"), lowered.compile().as_text():
+        assert cost.count(hlo.parse(text)).flops == 5 * 2 * 4 * 8 * 8
+
+
 @pytest.mark.parametrize(
     ("line", "kind", "moved"),
     [
