@@ -81,3 +81,24 @@ def test_a_file_of_another_network_is_refused(files):
     made = critics.make(critics.Settings("off", (), "arcface", paths["lpips_heads"]))
     with pytest.raises(UserError, match="holds the network lpips_heads; expected identity"):
         made.read()
+
+
+@pytest.mark.parametrize(
+    ("own", "judge"),
+    [
+        (critics.Settings("alex", (critics.RANDOM,), "off", ""), "perceptual"),
+        (critics.Settings("vgg", (critics.RANDOM,), "off", ""), "perceptual"),
+        (critics.Settings("off", (), "arcface", critics.RANDOM), "identity"),
+    ],
+    ids=["lpips of AlexNet", "lpips of VGG", "id"],
+)
+def test_the_gradient_of_a_learned_critic_is_its_slope(own, judge):
+    made = critics.make(own)
+    got, wanted, towards = np.random.default_rng(0).uniform(-1, 1, (3, 1, 64, 64, 3))
+    with jax.enable_x64(True):
+        held = jax.tree.map(lambda x: np.asarray(x, np.float64), made.read())
+        value = jax.jit(lambda got: getattr(made, judge)(held, got, wanted))
+        slope = float((jax.grad(value)(got) * towards).sum())
+        moved = lambda h: value(got + h * towards)
+        np.testing.assert_allclose((moved(1e-7) - moved(-1e-7)) / 2e-7, slope, rtol=1e-5)
+    assert abs(slope) > 1e-5
