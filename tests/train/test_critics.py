@@ -13,6 +13,8 @@ from invertavatar_jax.train import critics
 from tests.encode.weights import draw
 
 NONE = critics.Settings("off", (), "off", "")
+ARCFACE = critics.Settings("off", (), "arcface", critics.RANDOM)
+LPIPS = lambda classifier: critics.Settings(classifier, (critics.RANDOM,), "off", "")
 
 
 def test_what_is_off_is_absent():
@@ -86,11 +88,10 @@ def test_a_file_of_another_network_is_refused(files):
 @pytest.mark.parametrize(
     ("own", "judge"),
     [
-        (critics.Settings("alex", (critics.RANDOM,), "off", ""), "perceptual"),
-        (critics.Settings("vgg", (critics.RANDOM,), "off", ""), "perceptual"),
-        (critics.Settings("off", (), "arcface", critics.RANDOM), "identity"),
+        pytest.param(LPIPS("alex"), "perceptual", id="lpips of AlexNet"),
+        pytest.param(LPIPS("vgg"), "perceptual", id="lpips of VGG", marks=pytest.mark.slow),
+        pytest.param(ARCFACE, "identity", id="id", marks=pytest.mark.slow),
     ],
-    ids=["lpips of AlexNet", "lpips of VGG", "id"],
 )
 def test_the_gradient_of_a_learned_critic_is_its_slope(own, judge):
     made = critics.make(own)
