@@ -17,10 +17,9 @@ from invertavatar_jax.metrics.metric import Pictures
 SIDE = 112  # pixels of an aligned face
 # Eyes, tip of the nose, corners of the mouth in an aligned face, pixel centres at .5.
 # Source: ArcFace (Deng et al. 2019), whose coordinates have pixel centres at 0.
-ALIGNED_PX = 0.5 + np.array(
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655)]
-    + [(70.7299, 92.2041)]
-)
+_EYES = ((38.2946, 51.6963), (73.5318, 51.5014))
+_NOSE, _MOUTH = (56.0252, 71.7366), ((41.5493, 92.3655), (70.7299, 92.2041))
+ALIGNED_PX = np.array((*_EYES, _NOSE, *_MOUTH)) + 0.5
 _MODULES = "modules"  # MediaPipe's folder of networks
 _NETWORKS = (
     "face_detection/face_detection_full_range_sparse.tflite",

@@ -27,7 +27,7 @@ _CLASSIFIERS = {  # role of the file -> where it is published
 def make(classifier: str, files: Mapping[str, str]) -> Metric:
     """LPIPS 0.1 of (images, truths) on AlexNet ("alex") or VGG-16 ("vgg"); a value a pair.
 
-    Images are compared as they are, 64 pixels and more a side; neither is resized.
+    Images are compared as they are, neither resized nor clipped; 64 pixels and more a side.
 
     Args:
         files: "lpips_alex_classifier" and "lpips_alex_heads" (or "vgg"): paths of the
@@ -48,7 +48,7 @@ def make(classifier: str, files: Mapping[str, str]) -> Metric:
     def measure(got: Pictures, wanted: Pictures) -> Found:
         values = []
         for pair in pairs(got, wanted):
-            batches = [np.clip(np.asarray(x, np.float32), -1, 1)[None] for x in pair]
+            batches = [np.asarray(x, np.float32)[None] for x in pair]
             values.append(float(judge(weights["perceptual"], *batches)[0]))
         return Found(np.array(values), {"pairs": len(values)})
 
