@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from invertavatar_jax import generator
+from invertavatar_jax import generator, networks
 from invertavatar_jax.generator import Colours, Features
 from invertavatar_jax.networks import Networks
 from invertavatar_jax.ops.grid_sample import grid_sample
@@ -24,7 +24,7 @@ class Refinement(NamedTuple):
 
     offsets: list[Float[Array, "b h w c"]]  # added to the first textures
     modulation: dict[int, Float[Array, "2 b h w c"]]  # scale and shift for G_static
-    texture_state: PyTree[Float[Array, "..."]]  # ConvGRU states, one leaf per level
+    texture_state: PyTree[Float[Array, "..."]]  # of the aggregators, a tree per level
     triplane_state: PyTree[Float[Array, "..."]]
 
 
@@ -123,7 +123,7 @@ def render_coarse(
     )
 
 
-def add_frames(memory: Memory, frames: Frame, refinement: Refinement) -> Memory:
+def add_frames(memory: Memory, frames: Frame, refinement: Refinement | None) -> Memory:
     """The memory after t frames (leading axes t, b) and what `refine` made of them."""
     colours = memory.colours
     if colours is not None:
@@ -175,7 +175,12 @@ def fold_chunk(
 def reconstruct(
     nets: Networks, weights: Weights, model: Model, frames: Frame
 ) -> tuple[Memory, Features]:
-    """The avatar of frames (leading axes t, b), folded in one after the other."""
+    """The avatar of frames (leading axes t, b), folded in one after the other.
+
+    Aggregators that hold a fixed window see windows; see reconstruct_windows.
+    """
+    if window := networks.window(model):
+        return reconstruct_windows(nets, weights, model, frames, window)
     first = jax.tree.map(lambda x: x[0], frames)
 
     def fold(memory: Memory, frame: Frame) -> tuple[Memory, None]:
@@ -187,6 +192,45 @@ def reconstruct(
         rest = jax.tree.map(lambda x: x[1:], frames)
         memory, _ = jax.lax.scan(fold, memory, rest)
     return memory, finish(nets, weights, model, memory)
+
+
+def reconstruct_windows(
+    nets: Networks, weights: Weights, model: Model, frames: Frame, window: int
+) -> tuple[Memory, Features]:
+    """The mean of the canonical features that windows of frames (leading axes t, b) give.
+
+    Each window is folded at once into an empty memory that has the first frame's w_plus; the
+    last one may be shorter. A window of 1 averages one-shot features.
+
+    Returns:
+        A memory without a refinement, as no window knows of the others, and the means of
+        textures and static planes.
+
+    Raises:
+        ValueError: a window of no frames.
+
+    Source: paper 4.3.1 and B.1 ("averages the inverted canonical features"), 4.2.3.
+    """
+    if window < 1:
+        raise ValueError(f"got windows of {window} frames, expected at least 1")
+    count = frames.image.shape[0]
+    begun = start(nets, weights, model, jax.tree.map(lambda x: x[0], frames))
+
+    def see(some: Frame) -> Features:
+        memory = fold_chunk(nets, weights, model, begun, some)
+        return finish(nets, weights, model, memory)
+
+    add = lambda total, some: jax.tree.map(jnp.add, total, see(some))
+    whole, rest = divmod(count, window)
+    total = jax.tree.map(jnp.zeros_like, begun.coarse)
+    if whole:
+        split = lambda x: x[: count - rest].reshape(whole, window, *x.shape[1:])
+        step = lambda total, some: (add(total, some), None)
+        total, _ = jax.lax.scan(step, total, jax.tree.map(split, frames))
+    if rest:
+        total = add(total, jax.tree.map(lambda x: x[count - rest :], frames))
+    mean = jax.tree.map(lambda x: x / (whole + bool(rest)), total)
+    return add_frames(begun, frames, None), mean
 
 
 def finish(nets: Networks, weights: Weights, model: Model, memory: Memory) -> Features:

@@ -157,6 +157,20 @@ class BatchNorm(nn.Module):
         return (x.astype(wide) * scale.astype(wide) + shift.astype(wide)).astype(x.dtype)
 
 
+class LayerNorm(nn.Module):
+    """Normalises the channels of each pixel, then scales and shifts them."""
+
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
+        weight = self.param("weight", nn.initializers.ones, x.shape[-1:])
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
+        centred = x - x.mean(-1, keepdims=True)
+        scale = jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + self.epsilon)
+        return centred * scale * weight.astype(x.dtype) + bias.astype(x.dtype)
+
+
 class PReLU(nn.Module):
     """A leaky rectifier with one trained slope per channel."""
 

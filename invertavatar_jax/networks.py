@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from invertavatar_jax.aggregate.conv_gru import ConvGRU
+from invertavatar_jax.aggregate.registry import AGGREGATORS, window_of
+from invertavatar_jax.encode.decoder import Aggregator
 from invertavatar_jax.encode.latent import latent_encoder
 from invertavatar_jax.encode.unet import texture_encoder, triplane_encoder
 from invertavatar_jax.generate.mapping import Mapping
@@ -20,7 +21,7 @@ from invertavatar_jax.pure import Pure, Weights, pure
 from invertavatar_jax.render import colours
 from invertavatar_jax.render.decoder import OSGDecoder
 from invertavatar_jax.render.upsample import SuperResolution
-from invertavatar_jax.settings import Model
+from invertavatar_jax.settings import Decoder, Model
 
 COMPUTE = ("float32", "bfloat16")
 
@@ -50,13 +51,13 @@ def build(model: Model, *, batch_statistics: bool = False, compute: str = "float
             Weights, inputs and results are float32 either way.
 
     Raises:
-        ValueError: compute is neither.
+        ValueError: compute is neither, or an aggregator does not exist.
     """
     if compute not in COMPUTE:
         raise ValueError(f"compute: got {compute!r}, expected one of {', '.join(COMPUTE)}")
     planes = 3 * model.plane_channels
     options = dict(batch_statistics=batch_statistics, compute=compute)
-    aggregator = None if model.one_shot else ConvGRU
+    merge = lambda sizes: None if model.one_shot else aggregator(sizes)
     synthesis = lambda channels: pure(Synthesis(model.backbone, channels, compute=compute))
     if model.renderer.superresolution_fold:
         upsampler = colours.FoldedSuperResolution(
@@ -72,9 +73,31 @@ def build(model: Model, *, batch_statistics: bool = False, compute: str = "float
         decoder=pure(OSGDecoder(model.renderer.decoder_hidden, model.plane_channels)),
         superresolution=pure(upsampler),
         latent=pure(latent_encoder(model, **options)),
-        texture_unet=pure(texture_encoder(model, aggregator, **options)),
-        triplane_unet=pure(triplane_encoder(model, aggregator, **options)),
+        texture_unet=pure(texture_encoder(model, merge(model.texture_decoder), **options)),
+        triplane_unet=pure(triplane_encoder(model, merge(model.triplane_decoder), **options)),
     )
+
+
+def aggregator(sizes: Decoder) -> Aggregator:
+    """What merges frames at the levels of a recurrent decoder.
+
+    Raises:
+        ValueError: there is no such aggregator.
+    """
+    if sizes.aggregator not in AGGREGATORS:
+        known = ", ".join(AGGREGATORS)
+        raise ValueError(f"got aggregator {sizes.aggregator!r}, expected one of {known}")
+    return AGGREGATORS[sizes.aggregator]
+
+
+def window(model: Model) -> int | None:
+    """The most frames that the model takes at once; None for any number, one after the other.
+
+    One-shot models, which have no aggregator, have no window either.
+    """
+    decoders = () if model.one_shot else (model.texture_decoder, model.triplane_decoder)
+    windows = [window_of(sizes.aggregator) for sizes in decoders]
+    return min((n for n in windows if n is not None), default=None)
 
 
 def _merge(parts: dict[str, Weights]) -> Weights:

@@ -16,6 +16,19 @@ COMPUTE = {
 }
 
 
+# How a recurrent decoder's level merges frames; aggregate/registry.py has the modules.
+AGGREGATORS = (
+    "conv_gru",
+    "min_conv_gru",
+    "diagonal",
+    "window",
+    "running_mean",
+    "confidence_mean",
+    "conv_fusion",
+    "att_fusion",
+)
+
+
 def _added(default: Any) -> Any:
     """A field that older files of weights lack: in them it has the default."""
     return dataclasses.field(default=default, metadata={"added": True})
@@ -94,6 +107,8 @@ class Decoder:
     vit_depths: tuple[int, ...] = _added(())
     vit_channels: int = _added(1024)
     vit_heads: int = _added(4)
+    # what merges the frames at each level, one of AGGREGATORS; the paper's is conv_gru
+    aggregator: str = _added("conv_gru")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,6 +274,29 @@ PRESETS["tiny_paper"] = dataclasses.replace(
 )
 
 
+def with_aggregator(model: Model, name: str) -> Model:
+    """The model with another of AGGREGATORS in all levels of both decoders.
+
+    Raises:
+        ValueError: there is no such aggregator.
+    """
+    if name not in AGGREGATORS:
+        raise ValueError(f"got aggregator {name!r}, expected one of {', '.join(AGGREGATORS)}")
+    decoders = {
+        field: dataclasses.replace(getattr(model, field), aggregator=name)
+        for field in ("texture_decoder", "triplane_decoder")
+    }
+    return dataclasses.replace(model, **decoders)
+
+
+# recurrent models with other aggregators than the paper's, e.g. "small_min_conv_gru"
+ABLATIONS = {
+    f"{base}_{name}": with_aggregator(PRESETS[base], name)
+    for base in ("paper", "small", "tiny", "tiny_paper")
+    for name in AGGREGATORS[1:]
+}
+
+
 PRIORS = {
     "next3d": Next3D(),
     "next3d_tiny": Next3D(
@@ -297,14 +335,18 @@ def prior(name: str) -> Model | Next3D:
 
 
 def preset(name: str) -> Model:
-    """The model of a preset's name.
+    """The model of a preset's name: those of PRESETS and ABLATIONS.
 
     Raises:
         ValueError: there is no such preset.
     """
-    if name not in PRESETS:
-        raise ValueError(f"got preset {name!r}, expected one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    known = PRESETS | ABLATIONS
+    if name not in known:
+        raise ValueError(
+            f"got preset {name!r}, expected one of {', '.join(PRESETS)}; recurrent ones may end "
+            f"in _ and an aggregator: {', '.join(AGGREGATORS[1:])}"
+        )
+    return known[name]
 
 
 LEAST_SAMPLES = 4  # coarse ones that can place fine ones

@@ -11,6 +11,19 @@ from invertavatar_jax.ops.conv import conv2d
 KERNEL = 3
 
 
+def apply_gate(
+    gate: PyTree[Float[Array, "..."]], x: Float[Array, "b h w i"]
+) -> Float[Array, "b h w o"]:
+    """A convolution in the type of x, with the weights of a `Gate`."""
+    weight, bias = (gate[leaf].astype(x.dtype) for leaf in ("weight", "bias"))
+    return conv2d(x, weight, 1, KERNEL // 2) + bias
+
+
+def no_memory(frames: Float[Array, "t b h w c"]) -> Float[Array, "b h w c"]:
+    """The state before the first frame: zeros, in float32 at least."""
+    return jnp.zeros(frames.shape[1:], jnp.promote_types(frames.dtype, jnp.float32))
+
+
 def update(
     gates: PyTree[Float[Array, "..."]],
     memory: Float[Array, "b h w c"],
@@ -29,8 +42,7 @@ def update(
 
     def conv(name: str, state: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
         x = jnp.concatenate([frame, state.astype(frame.dtype)], axis=-1)
-        weight, bias = (gates[name][leaf].astype(x.dtype) for leaf in ("weight", "bias"))
-        return (conv2d(x, weight, 1, KERNEL // 2) + bias).astype(memory.dtype)
+        return apply_gate(gates[name], x).astype(memory.dtype)
 
     reset, renew = jnp.split(jax.nn.sigmoid(conv("ih_0", memory)), 2, axis=-1)
     candidate = jnp.tanh(conv("hh_0", reset * memory))
@@ -53,7 +65,7 @@ def aggregate(
     return fold(update, gates, memory, frames, remat=remat, segment=segment)
 
 
-class _Gate(nn.Module):
+class Gate(nn.Module):
     """The weights of a convolution, so that a scan can close over them."""
 
     inputs: int
@@ -69,7 +81,10 @@ class _Gate(nn.Module):
 
 
 class ConvGRU(nn.Module):
-    """Owns the gates' weights and folds frames with them; see `aggregate`."""
+    """Owns the gates' weights and folds frames with them; see `aggregate`.
+
+    An aggregator (see registry) whose features are its memory.
+    """
 
     remat: bool = True
 
@@ -79,9 +94,16 @@ class ConvGRU(nn.Module):
     ) -> Float[Array, "b h w c"]:
         channels = frames.shape[-1]
         gates = {
-            "ih_0": _Gate(2 * channels, 2 * channels, name="ih_0")(),
-            "hh_0": _Gate(2 * channels, channels, name="hh_0")(),
+            "ih_0": Gate(2 * channels, 2 * channels, name="ih_0")(),
+            "hh_0": Gate(2 * channels, channels, name="hh_0")(),
         }
         if memory is None:
-            memory = jnp.zeros(frames.shape[1:], jnp.promote_types(frames.dtype, jnp.float32))
+            memory = no_memory(frames)
         return aggregate(gates, frames, memory, remat=self.remat)
+
+    def fold(
+        self, frames: Float[Array, "t b h w c"], memory: Float[Array, "b h w c"] | None
+    ) -> tuple[Float[Array, "b h w c"], Float[Array, "b h w c"]]:
+        """Features and memory, which are the same."""
+        memory = self(frames, memory)
+        return memory, memory

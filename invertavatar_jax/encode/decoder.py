@@ -2,10 +2,11 @@
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from invertavatar_jax import settings
 from invertavatar_jax.encode.backbone import Levels
@@ -13,10 +14,19 @@ from invertavatar_jax.encode.transformer import Transformer
 from invertavatar_jax.layers import BatchNorm, Conv, PReLU
 from invertavatar_jax.ops.resize import pixel_shuffle
 
-# Makes a module `frames [t b h w c], memory [b h w c] or None -> memory [b h w c]`.
+# Makes a module with `fold(frames [t b h w c], memory or None) -> features [b h w c], memory`.
+# The memory is a tree of arrays that has seen these frames and those before; zeros have seen none.
 Aggregator = Callable[..., nn.Module]
 Mixer = Callable[..., nn.Module]  # makes a module `[n h w c] -> [n h w c]`
-Memory = tuple[Float[Array, "b _ _ _"], ...]  # one leaf per level, deepest first
+LevelMemory = PyTree[Float[Array, "..."]]
+Memory = tuple[LevelMemory, ...]  # one tree per level, deepest first; () without an aggregator
+
+
+class Decoded(NamedTuple):
+    """What the levels give, deepest first, and what the next chunk needs."""
+
+    features: tuple[Float[Array, "b _ _ _"], ...]
+    memory: Memory
 
 
 class DoubleConv(nn.Module):
@@ -47,14 +57,25 @@ class Up(nn.Module):
     aggregator: Aggregator | None = None
     batch_statistics: bool = False
     mixer: Mixer | None = None
+    aggregator_name: str = "conv_gru"  # of its weights
 
-    @nn.compact
     def __call__(
         self,
         skip: Float[Array, "t b h w i"],
         deep: Float[Array, "s b _ _ _"],
-        memory: Float[Array, "b h w o"] | None = None,
+        memory: LevelMemory | None = None,
     ) -> Float[Array, "b h w o"]:
+        """The features of `fold`."""
+        return self.fold(skip, deep, memory)[0]
+
+    @nn.compact
+    def fold(
+        self,
+        skip: Float[Array, "t b h w i"],
+        deep: Float[Array, "s b _ _ _"],
+        memory: LevelMemory | None,
+    ) -> tuple[Float[Array, "b h w o"], LevelMemory]:
+        """Features, and the memory of all frames so far: () without an aggregator."""
         t, b, h, w, _ = skip.shape
         if deep.shape[2] != h:
             deep = pixel_shuffle(deep.reshape(-1, *deep.shape[2:]), 2)
@@ -67,10 +88,10 @@ class Up(nn.Module):
         x = DoubleConv(self.features, self.batch_statistics, name="conv")(x)
         x = x.reshape(t, b, h, w, self.features)
         if self.aggregator is not None:
-            return self.aggregator(name="conv_gru")(x, memory)
+            return self.aggregator(name=self.aggregator_name).fold(x, memory)
         if t != 1:
             raise ValueError(f"got {t} frames, expected 1: this decoder has no aggregator")
-        return x[0]
+        return x[0], ()
 
 
 def decode(
@@ -81,7 +102,7 @@ def decode(
     *,
     aggregator: Aggregator | None,
     batch_statistics: bool,
-) -> Memory:
+) -> Decoded:
     """Runs all levels, deepest first; call it in a compact module, which owns the layers.
 
     A level folds all frames of the chunk before the next level starts, and what it ends
@@ -98,13 +119,15 @@ def decode(
     deep = in_time(levels.stages[-1])
     skips = (levels.entry, *levels.stages[-2::-1])
     mixers = _mixers(sizes)
-    states: list[Float[Array, "b _ _ _"]] = []
+    states: list[tuple[Float[Array, "b _ _ _"], LevelMemory]] = []
     for i, (features, skip) in enumerate(zip(sizes.channels, skips, strict=True)):
         before = None if memory is None else memory[i]
-        up = Up(features, aggregator, batch_statistics, mixers[i], name=f"up{i + 1}")
-        states.append(up(in_time(skip), deep, before))
-        deep = states[-1][None]
-    return tuple(states)
+        options = (aggregator, batch_statistics, mixers[i], sizes.aggregator)
+        up = Up(features, *options, name=f"up{i + 1}")
+        states.append(up.fold(in_time(skip), deep, before))
+        deep = states[-1][0][None]
+    made, kept = zip(*states, strict=True)
+    return Decoded(made, () if aggregator is None else kept)
 
 
 def _mixers(sizes: settings.Decoder) -> list[Mixer | None]:

@@ -6,24 +6,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from invertavatar_jax.layers import Conv, Dense
+from invertavatar_jax.layers import Conv, Dense, LayerNorm
 from invertavatar_jax.ops.resize import pixel_shuffle
 
-EPSILON = 1e-5  # of layer normalisation
 MLP_RATIO = 2  # hidden channels per channel
 QUERIES = 1024  # attended from at a time: bounds the memory of their attention maps
-
-
-class LayerNorm(nn.Module):
-    """Normalises the channels of each pixel, then scales and shifts them."""
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
-        weight = self.param("weight", nn.initializers.ones, x.shape[-1:])
-        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
-        centred = x - x.mean(-1, keepdims=True)
-        scale = lax.rsqrt((centred**2).mean(-1, keepdims=True) + EPSILON)
-        return centred * scale * weight.astype(x.dtype) + bias.astype(x.dtype)
 
 
 class DepthwiseConv(nn.Module):

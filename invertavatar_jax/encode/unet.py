@@ -1,7 +1,7 @@
 """E_tex and E_tri: frames -> offsets of the neural texture, modulation of the tri-planes.
 
 Both are U-Nets from an IR-SE trunk. With an aggregator they fold any number of frames into
-a memory with one leaf per level (paper 3.4); without one they are the one-shot networks
+a memory with one tree per level (paper 3.4); without one they are the one-shot networks
 (paper 3.3), which read a single frame and have no memory.
 """
 
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from invertavatar_jax import settings
 from invertavatar_jax.encode import backbone, decoder
-from invertavatar_jax.encode.decoder import Aggregator, Memory
+from invertavatar_jax.encode.decoder import Aggregator, Decoded, Memory
 from invertavatar_jax.layers import Conv, PReLU
 from invertavatar_jax.ops.resize import pixel_shuffle, pool_to
 
@@ -34,7 +34,7 @@ class _Unet(nn.Module):
     batch_statistics: bool = False
     compute: DTypeLike = jnp.float32  # or bfloat16, of features; memory and results are float32
 
-    def states(self, frames: Float[Array, "t b h w c"], memory: Memory | None) -> Memory:
+    def decoded(self, frames: Float[Array, "t b h w c"], memory: Memory | None) -> Decoded:
         """Pools the frames to the resolution that the outputs ask for, and decodes them."""
         side = self.target.resolution * self.trunk.patch
         pooled = pool_to(frames.reshape(-1, *frames.shape[2:]), side).astype(self.compute)
@@ -47,10 +47,6 @@ class _Unet(nn.Module):
             aggregator=self.aggregator,
             batch_statistics=self.batch_statistics,
         )
-
-    def remembered(self, states: Memory) -> Memory:
-        """What the next chunk needs."""
-        return () if self.aggregator is None else states
 
 
 class TextureEncoder(_Unet):
@@ -68,7 +64,7 @@ class TextureEncoder(_Unet):
     def __call__(
         self, frames: Float[Array, "t b h w c"], memory: Memory | None = None
     ) -> tuple[tuple[Float[Array, "b _ _ _"], ...], Memory]:
-        states = self.states(frames, memory)
+        states, kept = self.decoded(frames, memory)
         zeros = nn.initializers.zeros
         wide = jnp.promote_types(states[0].dtype, jnp.float32)
 
@@ -80,7 +76,7 @@ class TextureEncoder(_Unet):
         for i, state in enumerate(states[1:], start=1):
             features = self.target.channels(state.shape[1])
             offsets.append(head(features, f"outconv{i}", state))
-        return tuple(offsets), self.remembered(states)
+        return tuple(offsets), kept
 
 
 class TriplaneEncoder(_Unet):
@@ -96,7 +92,7 @@ class TriplaneEncoder(_Unet):
     def __call__(
         self, frames: Float[Array, "t b h w c"], memory: Memory | None = None
     ) -> tuple[dict[int, Float[Array, "2 b _ _ _"]], Memory]:
-        states = self.states(frames, memory)
+        states, kept = self.decoded(frames, memory)
         x = pixel_shuffle(states[-1].astype(self.compute), 2)
         for i in (0, 2):
             x = Conv(self.sizes.head_channels, name=f"final_head_{i}")(x)
@@ -104,7 +100,7 @@ class TriplaneEncoder(_Unet):
         # the tri-plane network's first block (4) has no place for a modulation
         deep = [state for state in (*states, x) if state.shape[1] > 4]
         modulation = {state.shape[1]: self._modulate(state) for state in deep}
-        return modulation, self.remembered(states)
+        return modulation, kept
 
     def _modulate(self, x: Float[Array, "b r r c"]) -> Float[Array, "2 b r r o"]:
         narrow, wide = x.astype(self.compute), jnp.promote_types(x.dtype, jnp.float32)

@@ -281,7 +281,7 @@ class _Lesson:
 
 
 def _warm(step, memory: Memory, chunks) -> Memory:
-    """The memory after that many chunks, as a constant; the states of ConvGRUs begin at 0."""
+    """The memory after that many chunks, as a constant; aggregators' memories begin at 0."""
     at = lambda states: memory._replace(refinement=Refinement([], {}, *states))
 
     def states(memory: Memory, i):
