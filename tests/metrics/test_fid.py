@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from invertavatar_jax.metrics import fid
+from invertavatar_jax.metrics import csim, fid
 
 WIDTH = 12
 
@@ -75,3 +75,26 @@ def test_too_few_features_are_refused():
         fid.of_stream([])
     with pytest.raises(ValueError, match="got 1 features"):
         fid.covariance(fid.of_batch(features(1, 1)))
+
+
+def test_a_metric_of_faces_streams_pictures_and_counts_those_without():
+    def look(pictures):
+        assert len(pictures) <= fid.FACES
+        found = np.array([p.mean((0, 1)) for p in pictures])
+        found[found[:, 0] > 0.8] = np.nan
+        return found
+
+    network = csim.Network("drawn", {"file": "hash"}, look)
+    generator = np.random.default_rng(0)
+    sets = [generator.uniform(low, 1, (40, 2, 2, 3)) for low in (-1, -0.5)]
+    sets[1][:3] = 0.9
+    extractor = fid.of_faces(network)
+    score = fid.make(extractor)(iter(sets[0]), fid.summarise(extractor, sets[1]))
+    used = [x.mean((1, 2)) for x in (sets[0], sets[1][3:])]
+    used = [x[x[:, 0] <= 0.8] for x in used]
+    expected = fid.frechet_distance(*map(fid.of_batch, used))
+    assert score.name == "fd[drawn]" and score.weights == {"file": "hash"}
+    np.testing.assert_allclose(score.values, [expected], rtol=1e-9)
+    without = [40 - len(x) for x in used]
+    assert without[1] >= 3
+    assert list(score.counts.values()) == [len(used[0]), len(used[1]), *without]
