@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from invertavatar_jax import inversion, networks, settings
+from invertavatar_jax.generator import Features
 from invertavatar_jax.types import Camera, Drive, Frame
 from tests.encode.weights import draw
 
@@ -130,3 +131,64 @@ def test_rays_of_a_chunk_start_about_the_mean_distance_of_its_cameras(frame):
     settings_of = ONE_SHOT.renderer
     np.testing.assert_allclose(start, 3.0 + settings_of.near, rtol=1e-6)
     np.testing.assert_allclose(end, 3.0 + settings_of.far, rtol=1e-6)
+
+
+def clip_of(frame, count):
+    """Frames that differ, leading axes t, b."""
+    return jax.tree.map(lambda x: jnp.stack([x * (1 - i / 8) for i in range(count)]), frame)
+
+
+@pytest.mark.parametrize(("count", "windows"), [(2, 1), (5, 2), (8, 2)])
+def test_windows_are_averaged_with_the_first_frame_s_latent_code(monkeypatch, count, windows):
+    """With stand-ins whose features are the mean image of a window, and the code."""
+    frames = Frame(jnp.arange(count * 3.0).reshape(count, 1, 3), *[None] * 5)
+    begin = lambda nets, weights, model, frame: inversion.Memory(
+        frame.image, Features([jnp.zeros((1, 3))], [jnp.zeros((1, 3))]), None, None
+    )
+    fold = lambda nets, weights, model, memory, some: memory._replace(refinement=some.image)
+    end = lambda nets, weights, model, memory: Features(
+        [memory.refinement.mean(0)], [memory.w_plus]
+    )
+    for name, stand_in in (("start", begin), ("fold_chunk", fold), ("finish", end)):
+        monkeypatch.setattr(inversion, name, stand_in)
+    memory, mean = inversion.reconstruct_windows(None, None, FEW_SHOT, frames, 4)
+    parts = [frames.image[i : i + 4].mean(0) for i in range(0, count, 4)]
+    assert len(parts) == windows
+    np.testing.assert_allclose(mean.textures[0], sum(parts) / windows, rtol=1e-6)
+    np.testing.assert_allclose(mean.static[0], frames.image[0], rtol=1e-6)
+    assert memory.refinement is None
+
+
+def test_a_model_with_a_fixed_window_reconstructs_clips_of_any_length(frame):
+    model = settings.preset("tiny_paper_conv_fusion")
+    assert networks.window(model) == 4 and networks.window(ONE_SHOT) is None
+    nets, shapes = networks.build(model), networks.shapes(model)
+    maps = lambda weights, frames: inversion.reconstruct(nets, weights, model, frames)[1]
+    clip = jax.eval_shape(lambda: clip_of(frame, 5))
+    found = jax.eval_shape(maps, shapes, clip)
+    assert [x.shape[1] for x in found.textures] == [4, 4, 8, 16, 32, 32]
+
+
+def test_windows_of_no_frames_are_refused(frame):
+    with pytest.raises(ValueError, match="windows of 0 frames"):
+        inversion.reconstruct_windows(None, None, ONE_SHOT, clip_of(frame, 1), 0)
+
+
+@pytest.mark.slow
+def test_one_shot_features_are_averaged_over_windows_of_one_frame(nets, weights, frame):
+    clip = clip_of(frame, 2)
+    _, got = jax.jit(lambda w, f: inversion.reconstruct_windows(nets, w, ONE_SHOT, f, 1))(
+        weights, clip
+    )
+
+    @jax.jit
+    def alone(weights, first, some):
+        memory = inversion.start(nets, weights, ONE_SHOT, first)
+        memory = inversion.fold_chunk(nets, weights, ONE_SHOT, memory, some)
+        return inversion.finish(nets, weights, ONE_SHOT, memory)
+
+    parts = [alone(weights, frame, jax.tree.map(lambda x, i=i: x[i : i + 1], clip)) for i in (0, 1)]
+    expected = jax.tree.map(lambda a, b: (a + b) / 2, *parts)
+    for ours, theirs in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert not np.allclose(parts[0].textures[0], parts[1].textures[0], atol=1e-3)

@@ -1,14 +1,18 @@
 """The stage of the recurrent U-Nets at the smallest size."""
 
+import dataclasses
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs.fewshot import get_config
 from invertavatar_jax import settings
 from invertavatar_jax.train import config
+from invertavatar_jax.train.stage import Inputs, Outcome
 from invertavatar_jax.train.stages import fewshot
-from tests.train import iteration
+from tests.train import batches, iteration
 
 
 @pytest.mark.parametrize("variant", ["paper", "released", "tiny"])
@@ -37,6 +41,38 @@ def test_a_one_shot_model_is_refused():
     own = config.parse(get_config("tiny"))
     with pytest.raises(ValueError, match="one-shot preset"):
         fewshot.make(settings.preset("paper_oneshot_unet"), own.settings, own.batching)
+
+
+def traced(frames: int, texture: str, triplane: str) -> tuple[dict, Outcome]:
+    """Shapes of the trained parameters, and of an iteration's result on photos."""
+    model = settings.with_aggregator(settings.preset("tiny_paper"), texture)
+    model = dataclasses.replace(
+        model, triplane_decoder=dataclasses.replace(model.triplane_decoder, aggregator=triplane)
+    )
+    own = config.parse(get_config("tiny"))
+    stage = fewshot.make(model, own.settings, own.batching)
+    start = jax.eval_shape(lambda key: stage.start(key, None), jax.random.key(0))
+    phase = next(phase for phase in stage.phases(True) if phase.name.startswith("Ireal"))
+    batch, key = batches.draw(1, frames), jax.random.key(0)
+    inputs = Inputs(start.params, {}, start.buffers, start.slot, batch, key, jnp.int32(0))
+    return start.params[phase.group]["unet_encoder"], jax.eval_shape(phase.loss, inputs)
+
+
+@pytest.mark.parametrize(
+    ("frames", "texture", "triplane"),
+    [
+        (4, "min_conv_gru", "diagonal"),
+        (4, "window", "running_mean"),
+        (4, "confidence_mean", "conv_gru"),
+        (2, "conv_fusion", "att_fusion"),
+    ],
+)
+def test_every_aggregator_can_be_trained(frames, texture, triplane):
+    params, outcome = traced(frames, texture, triplane)
+    assert outcome.loss.shape == ()
+    for unet, name in (("texture_unet", texture), ("triplane_unet", triplane)):
+        levels = [level for key, level in params[unet].items() if key.startswith("up")]
+        assert [name in level for level in levels] == [name != "running_mean"] * 4
 
 
 @pytest.mark.slow
