@@ -77,16 +77,20 @@ def _directory(view: memoryview) -> tuple[int, int, int, int]:
     disk, first, here, count, length, start, comment = struct.unpack_from("<4H2LH", tail, at + 4)
     if disk or first or here != count or end + 22 + comment != len(view):
         raise Refused(end, "the archive is spread over several files or has bytes after its end")
-    if count != 0xFFFF and length != _FULL and start != _FULL:
-        return count, start, length, end
+    # torch writes a large directory behind small archives too, and the plain one all the same
     if end < 20 or bytes(view[end - 20 : end - 16]) != _LOCATOR:
-        raise Refused(end, "the archive is large but has no large directory")
+        if count == 0xFFFF or length == _FULL or start == _FULL:
+            raise Refused(end, "the archive is large but has no large directory")
+        return count, start, length, end
     end64 = struct.unpack_from("<LQL", view, end - 16)[1]
     if end64 + 56 > end - 20 or bytes(view[end64 : end64 + 4]) != _END64:
         raise Refused(end, "the archive's large directory is not where it should be")
     disks = struct.unpack_from("<2L2Q2Q", view, end64 + 16)
     if disks[0] or disks[1] or disks[2] != disks[3]:
         raise Refused(end64, "the archive is spread over several files")
+    plain, full = (count, length, start), (0xFFFF, _FULL, _FULL)
+    if any(a not in (b, c) for a, b, c in zip(plain, full, disks[3:], strict=True)):
+        raise Refused(end64, "the archive's two directories differ")
     return disks[3], disks[5], disks[4], end64
 
 

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from invertavatar_jax.convert import archive
+from invertavatar_jax.convert import archive, reader
 from invertavatar_jax.convert.values import Refused
 from tests.convert import pickles
 from tests.convert.conftest import small_arrays
@@ -32,14 +32,37 @@ def test_python_reads_the_archives_of_these_tests():
         assert opened.namelist() == [entry.name for entry in entries]
 
 
-def large(data: bytes, *, shift: int = 0) -> bytes:
-    """The same archive with the directory that archives of 4 GiB and more have."""
+def large(data: bytes, *, shift: int = 0, plain: int | None = None) -> bytes:
+    """The same archive with the directory that archives of 4 GiB and more have.
+
+    Args:
+        plain: what the plain directory's length is off by; None: it refers to the large one.
+    """
     count, _, length, start, _ = struct.unpack("<2H2LH", data[-14:])
     end64 = len(data) - 22
     record = struct.pack("<Q2H2L4Q", 44, 45, 45, 0, 0, count, count, length, start)
     locator = b"PK\x06\x07" + struct.pack("<LQL", 0, end64 + shift, 1)
     last = struct.pack("<4H2LH", 0, 0, 0xFFFF, 0xFFFF, 2**32 - 1, 2**32 - 1, 0)
+    if plain is not None:
+        last = struct.pack("<4H2LH", 0, 0, count, count, length + plain, start, 0)
     return data[:-22] + b"PK\x06\x06" + record + locator + b"PK\x05\x06" + last
+
+
+def test_a_small_archive_with_both_directories_as_torch_writes_it_is_read():
+    data = pickles.archive(pickles.archived_state_dict(small_arrays()))
+    both = archive.entries(memoryview(large(data, plain=0)))
+    assert list(both) == list(archive.entries(memoryview(data)))
+    with pytest.raises(Refused, match="two directories differ"):
+        archive.entries(memoryview(large(data, plain=1)))
+
+
+def test_what_torch_saves_is_read(tmp_path):
+    torch = pytest.importorskip("torch")
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    torch.save({"a": torch.from_numpy(array)}, tmp_path / "saved.pth")
+    read = reader.read(tmp_path / "saved.pth")
+    assert read.layout == "torch archive"
+    np.testing.assert_array_equal(read.value["a"].array(), array)
 
 
 def test_a_large_directory_says_the_same():
