@@ -1,0 +1,1 @@
+"""Who is reconstructed from what, driven by what, and scored how: the paper's section 4."""
