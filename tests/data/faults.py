@@ -18,8 +18,7 @@ from invertavatar_jax.data.released import (
     IMAGES,
     LABELS,
 )
-from invertavatar_jax.data.synthetic import scene
-from invertavatar_jax.data.synthetic.motion import sample_cameras
+from invertavatar_jax.data.synthetic import motion, scene
 from invertavatar_jax.fit import camera, morphable
 from invertavatar_jax.types import Camera
 
@@ -45,7 +44,7 @@ def draw_clip(
     rng: np.random.Generator, head: morphable.HeadModel, count: int = FRAMES
 ) -> scene.Clip:
     """A head in several views; the picture is noise that textures can be checked against."""
-    cameras = sample_cameras(rng, count)
+    cameras = motion.cameras(motion.sample_poses(rng, count))
     identity = rng.normal(0, 0.5, len(head.identity)).astype(np.float32)
     shape = head.template + np.tensordot(identity, head.identity, 1)
     matte = np.stack([_silhouette(shape, head.triangles, vector) for vector in cameras])

@@ -136,7 +136,7 @@ def test_hair_stays_outside_the_skull(studio):
 
 
 def test_cameras_look_at_the_face_from_the_front():
-    cameras = motion.sample_cameras(np.random.default_rng(1), 50)
+    cameras = motion.cameras(motion.sample_poses(np.random.default_rng(1), 50))
     pose = cameras[:, :16].reshape(-1, 4, 4)
     np.testing.assert_allclose(
         np.einsum("tji,tjk->tik", pose[:, :3, :3], pose[:, :3, :3]),
@@ -148,6 +148,17 @@ def test_cameras_look_at_the_face_from_the_front():
     frontal = motion.camera(0, 0, 0, 2.7, motion.ANCHOR)[:16].reshape(4, 4)
     np.testing.assert_allclose(frontal[:3, :3], np.diag([1.0, -1.0, -1.0]), atol=1e-6)
     np.testing.assert_allclose(frontal[:3, 3], [0, 0, 2.7], atol=1e-6)
+
+
+def test_a_movement_passes_through_its_moments():
+    moments = np.random.default_rng(0).normal(size=(3, 5))
+    np.testing.assert_array_equal(motion.glide(moments, 3, 1), moments)
+    found = motion.glide(moments, 9, 4)
+    np.testing.assert_array_equal(found[::4], moments)
+    steps = np.abs(np.diff(found, axis=0))
+    assert (steps[0] < steps[1]).all() and (steps[3] < steps[2]).all()
+    assert (steps < np.abs(np.diff(moments, axis=0)).max(0)).all()
+    np.testing.assert_array_equal(motion.glide(moments[:1], 1, 4), moments[:1])
 
 
 def test_lids_follow_the_gaze(studio):

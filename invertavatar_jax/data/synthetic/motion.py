@@ -90,15 +90,29 @@ def follow_gaze(expression: np.ndarray, gaze_rad: np.ndarray, head: HeadModel) -
     return result.astype("f4")
 
 
-def sample_cameras(rng: np.random.Generator, frames: int) -> Float[np.ndarray, "t 25"]:
-    """EG3D's 25 numbers: a camera around the head, as crops of turned heads give."""
+def sample_poses(rng: np.random.Generator, frames: int) -> Float[np.ndarray, "t 7"]:
+    """Arguments of `camera`: around the head, as crops of turned heads give."""
     centre = np.array([rng.normal(0, 10), rng.normal(0, 5)])
     yaw = np.clip(centre[0] + rng.normal(0, 15, frames), -42, 42)
     pitch = np.clip(centre[1] + rng.normal(0, 7, frames), -22, 22)
     roll = np.clip(rng.normal(0, 4, frames), -11, 11)
     radius = RADIUS * np.exp(rng.normal(0, 0.03) + rng.normal(0, 0.012, frames))
     aim = ANCHOR + rng.normal(0, 0.010, 3) + rng.normal(0, 0.005, (frames, 3))
-    return np.stack([camera(*pose) for pose in zip(yaw, pitch, roll, radius, aim, strict=True)])
+    return np.concatenate([np.stack([yaw, pitch, roll, radius], -1), aim], -1)
+
+
+def cameras(poses: Float[np.ndarray, "t 7"]) -> Float[np.ndarray, "t 25"]:
+    """EG3D's 25 numbers of every pose."""
+    return np.stack([camera(*pose[:4], pose[4:]) for pose in poses])
+
+
+def glide(moments: Float[np.ndarray, "k n"], frames: int, every: int) -> Float[np.ndarray, "t n"]:
+    """A movement through moments that are `every` frames apart, slow at each of them."""
+    place = np.arange(frames) / every
+    before = np.minimum(place.astype(int), max(len(moments) - 2, 0))
+    after = np.minimum(before + 1, len(moments) - 1)
+    share = (0.5 - 0.5 * np.cos(np.pi * (place - before)))[:, None].astype(moments.dtype)
+    return moments[before] * (1 - share) + moments[after] * share
 
 
 def camera(

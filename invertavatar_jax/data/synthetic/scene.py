@@ -59,16 +59,26 @@ def open_studio(head: HeadModel | None = None, size: int = 256) -> Studio:
     return Studio(anatomy, load_group_means(), size, make_renderer(anatomy, size), shape)
 
 
-def sample_scene(rng: np.random.Generator, studio: Studio, frames: int = 8) -> Clip:
-    """Draws one new person in `frames` unrelated moments, before one background and light."""
+def sample_scene(
+    rng: np.random.Generator, studio: Studio, frames: int = 8, *, every: int = 1
+) -> Clip:
+    """Draws one new person, before one background and light.
+
+    Args:
+        every: frames from one moment to the next, between which the person moves smoothly; 1:
+            unrelated moments.
+    """
     head = studio.anatomy.head
     person = sample_person(rng, len(head.identity), studio.groups)
     mesh = _dress(rng, studio, person)
     lights = light.exposed(light.sample_lights(rng), float(np.exp(rng.normal(-0.05, 0.22))))
     background = paint_background(rng, studio.size)
-    gaze = motion.sample_gaze(rng, frames)
-    expression = motion.follow_gaze(motion.sample_expressions(rng, head, frames), gaze, head)
-    cameras = motion.sample_cameras(rng, frames)
+    moments = 1 - (1 - frames) // every
+    move = functools.partial(motion.glide, frames=frames, every=every)
+    gaze = move(motion.sample_gaze(rng, moments))
+    expression = move(motion.sample_expressions(rng, head, moments))
+    expression = motion.follow_gaze(expression, gaze, head)
+    cameras = motion.cameras(move(motion.sample_poses(rng, moments)))
     follow = rng.uniform(0.35, 0.8)
     finish = functools.partial(_finish, rng, background, _sample_grade(rng))
     drawn = [
