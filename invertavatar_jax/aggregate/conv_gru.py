@@ -1,5 +1,8 @@
 """Temporal aggregation: a convolutional gated recurrent unit folds frames into a memory."""
 
+from collections.abc import Callable
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -84,9 +87,13 @@ class ConvGRU(nn.Module):
     """Owns the gates' weights and folds frames with them; see `aggregate`.
 
     An aggregator (see registry) whose features are its memory.
+
+    Attributes:
+        run: fold.fold, or distributed.fold_over_devices with a Spread.
     """
 
     remat: bool = True
+    run: Callable[..., Any] = fold
 
     @nn.compact
     def __call__(
@@ -99,7 +106,7 @@ class ConvGRU(nn.Module):
         }
         if memory is None:
             memory = no_memory(frames)
-        return aggregate(gates, frames, memory, remat=self.remat)
+        return self.run(update, gates, memory, frames, remat=self.remat)
 
     def fold(
         self, frames: Float[Array, "t b h w c"], memory: Float[Array, "b h w c"] | None

@@ -41,12 +41,12 @@ class Diagonal(nn.Module):
     Linear layers mix the channels before and after, and the newest frame passes by the state.
 
     Attributes:
-        parallel: folds all frames at once, by a scan whose depth is log2(t).
+        run: one of linear.Run; they differ in time and memory, not in the result.
 
     Source: diagonal state-space models (S4D, LRU), with real eigenvalues.
     """
 
-    parallel: bool = False
+    run: linear.Run = linear.in_turn
 
     @nn.compact
     def fold(
@@ -58,7 +58,7 @@ class Diagonal(nn.Module):
         skip = self.param("skip", nn.initializers.ones, channels)
         mixed = Dense(channels[0], bias=False, name="input")(frames)
         memory = no_memory(frames) if memory is None else memory
-        memory = linear.last_state(terms, params, memory, mixed, parallel=self.parallel)
+        memory = self.run(terms, params, memory, mixed)
         newest = frames[-1]
         made = Dense(channels[0], name="output")(memory.astype(newest.dtype))
         made = made + newest * skip.astype(newest.dtype)

@@ -6,6 +6,7 @@ is moved does not depend on the number of frames.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,27 +15,41 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from invertavatar_jax.aggregate.fold import Frames, Memory, Params, Step, fold
-from invertavatar_jax.aggregate.linear import State, Terms, apply, join
+from invertavatar_jax.aggregate.linear import Reader, State, Terms, apply, join
+
+
+class Spread(NamedTuple):
+    """Where the frames of a clip are: its leading axis is split over one axis of the devices."""
+
+    mesh: Mesh
+    axis: str
 
 
 def fold_over_devices(
-    step: Step[Memory], params: Params, memory: Memory, frames: Frames, *, mesh: Mesh, axis: str
+    step: Step[Memory],
+    params: Params,
+    memory: Memory,
+    frames: Frames,
+    spread: Spread,
+    *,
+    remat: bool = True,
 ) -> Memory:
-    """As fold.fold, with the same bits, of frames whose leading axis is spread over `axis`.
+    """As fold.fold, with the same bits, of frames that are spread over devices.
 
     The devices fold their frames in turn, each when the memory of those before arrives: it
     takes the time of one device, and the room of a share of the frames. The backward pass
     keeps one memory per device, and those of fold.fold for the device's own frames.
 
     Args:
-        step: as of fold.fold.
-        params, memory: the same on all devices of the axis, as the result is.
+        step, remat: as of fold.fold.
+        params, memory: the same on all devices, as the result is.
 
     Raises:
         ValueError: the devices do not divide the frames.
 
     Source: paper 3.4 (Eq. 1), whose recurrence has no other order.
     """
+    mesh, axis = spread
     devices = mesh.shape[axis]
 
     def local(params: Params, memory: Memory, frames: Frames) -> Memory:
@@ -43,7 +58,7 @@ def fold_over_devices(
         onwards = [(i, (i + 1) % devices) for i in range(devices)]
 
         def turn(memory: Memory, number) -> tuple[Memory, None]:
-            mine = lambda memory: fold(step, params, memory, frames)
+            mine = lambda memory: fold(step, params, memory, frames, remat=remat)
             memory = lax.cond(number == own, mine, lambda memory: memory, memory)
             return lax.ppermute(memory, axis, onwards), None
 
@@ -59,16 +74,16 @@ def fold_over_devices(
 
 
 def scan_over_devices(
-    steps: Terms, state: State, *, mesh: Mesh, axis: str
+    steps: Terms, state: State, spread: Spread
 ) -> tuple[Float[Array, "t b h w c"], State]:
-    """The state after each step of a linear recurrence whose steps are spread over `axis`.
+    """The state after each step of a linear recurrence whose steps are spread over devices.
 
     Every device joins its own steps, at the same time as the others; then each applies the
     joined steps of the devices before it.
 
     Args:
-        steps: as of linear.states, the leading axis spread over the devices.
-        state: before the first step, the same on all devices of the axis.
+        steps: as of linear.states, spread along t.
+        state: before the first step, the same on all devices.
 
     Returns:
         The states, spread as the steps are, and the last one on all devices.
@@ -76,6 +91,7 @@ def scan_over_devices(
     Raises:
         ValueError: the devices do not divide the steps.
     """
+    mesh, axis = spread
     devices = mesh.shape[axis]
 
     def local(steps: Terms, state: State):
@@ -91,6 +107,13 @@ def scan_over_devices(
     return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=specs)(steps, state)
 
 
+def last_state(
+    read: Reader, params: Params, state: State, frames: Float[Array, "t b h w c"], spread: Spread
+) -> State:
+    """As linear.at_once, of frames that are spread over devices."""
+    return scan_over_devices(read(params, frames), state, spread)[1]
+
+
 def _check(count: int, devices: int) -> None:
     if count % devices:
         raise ValueError(f"got {count} frames, expected a multiple of the {devices} devices")
@@ -102,6 +125,6 @@ def _varying(tree, axis: str):
 
 
 def _from_device(number: int, tree, axis: str):
-    """One device's values, on all; the others' zeros change none of their bits."""
+    """One device's values, on all: the others add zeros."""
     here = lax.axis_index(axis) == number
     return jax.tree.map(lambda x: lax.psum(jnp.where(here, x, jnp.zeros_like(x)), axis), tree)

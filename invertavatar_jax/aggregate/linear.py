@@ -18,6 +18,8 @@ State = Float[Array, "b h w c"]
 # first may have sides of 1 where the second has more
 Terms = tuple[Float[Array, "t _ _ _ c"], Float[Array, "t b h w c"]]
 Reader = Callable[[Params, Float[Array, "t b h w c"]], Terms]  # each frame by itself
+# how frames are folded: in_turn, at_once, or distributed.last_state with a Spread
+Run = Callable[[Reader, Params, State, Float[Array, "t b h w c"]], State]
 
 
 def join(first: Terms, second: Terms) -> Terms:
@@ -35,17 +37,14 @@ def states(steps: Terms, state: State) -> Float[Array, "t b h w c"]:
     return apply(lax.associative_scan(join, steps), state[None])
 
 
-def last_state(
-    read: Reader, params: Params, state: State, frames: Float[Array, "t b h w c"], *, parallel: bool
-) -> State:
-    """The state after t frames.
-
-    Args:
-        parallel: all frames at once; otherwise one after the other, as fold.fold.
-    """
-    if parallel:
-        return states(read(params, frames), state)[-1]
+def in_turn(read: Reader, params: Params, state: State, frames: Float[Array, "t b h w c"]) -> State:
+    """The state after t frames, one after the other; as fold.fold."""
     return fold(_step(read), params, state, frames)
+
+
+def at_once(read: Reader, params: Params, state: State, frames: Float[Array, "t b h w c"]) -> State:
+    """As in_turn, by a scan over all frames."""
+    return states(read(params, frames), state)[-1]
 
 
 def _step(read: Reader) -> Step:

@@ -29,13 +29,13 @@ class MinConvGRU(nn.Module):
     Beside conv_gru there is no reset gate, and the memory has no say in what is kept of it.
 
     Attributes:
-        parallel: folds all frames at once, by a scan whose depth is log2(t).
+        run: one of linear.Run; they differ in time and memory, not in the result.
 
     Source: the minimal GRU of Feng et al. 2024 ("Were RNNs All We Needed?"), with convolutions.
     Deviation: the candidate passes tanh, as in conv_gru, so that both memories have one range.
     """
 
-    parallel: bool = False
+    run: linear.Run = linear.in_turn
 
     @nn.compact
     def fold(
@@ -45,5 +45,5 @@ class MinConvGRU(nn.Module):
         channels = frames.shape[-1]
         gates = Gate(channels, 2 * channels, name="gates")()
         memory = no_memory(frames) if memory is None else memory
-        memory = linear.last_state(terms, gates, memory, frames, parallel=self.parallel)
+        memory = self.run(terms, gates, memory, frames)
         return memory, memory

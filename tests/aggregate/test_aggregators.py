@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from invertavatar_jax import settings
-from invertavatar_jax.aggregate import diagonal, registry
+from invertavatar_jax.aggregate import diagonal, linear, registry
 from invertavatar_jax.aggregate.attention import AttentionWindow
 from invertavatar_jax.aggregate.diagonal import Diagonal
 from invertavatar_jax.aggregate.min_conv_gru import MinConvGRU
@@ -86,7 +86,7 @@ def test_frames_one_by_one_in_two_chunks_or_at_once_give_the_same(name):
 @pytest.mark.parametrize("name", PARALLEL)
 def test_the_scan_over_all_frames_equals_the_steps(name):
     weights, steps = drawn(PARALLEL[name])
-    _, scan = drawn(functools.partial(PARALLEL[name], parallel=True))
+    _, scan = drawn(functools.partial(PARALLEL[name], run=linear.at_once))
     memory = jnp.asarray(FRAMES[1])
 
     def both(weights, frames, memory):

@@ -11,16 +11,19 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from invertavatar_jax import settings
 from invertavatar_jax.aggregate import conv_gru, distributed, fold, linear, min_conv_gru
+from invertavatar_jax.aggregate.distributed import Spread
+from invertavatar_jax.aggregate.registry import AGGREGATORS
 from invertavatar_jax.compile import cost, hlo
-from invertavatar_jax.encode import backbone
+from invertavatar_jax.encode import backbone, unet
 from invertavatar_jax.pure import pure
 from tests.encode.weights import draw
 
 DEVICES, AXIS, CHANNELS = 4, "time", 3
 
 
-def make_mesh() -> Mesh:
-    return Mesh(np.array(jax.devices()[:DEVICES]), (AXIS,), axis_types=(AxisType.Auto,))
+def make_spread() -> Spread:
+    devices = np.array(jax.devices()[:DEVICES])
+    return Spread(Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,)), AXIS)
 
 
 def scene(module: Any, count: int, **options: Any) -> tuple[Any, Any, Any]:
@@ -28,7 +31,7 @@ def scene(module: Any, count: int, **options: Any) -> tuple[Any, Any, Any]:
     rng = np.random.default_rng(0)
     some = lambda *lead: rng.standard_normal((*lead, 2, 3, 4, CHANNELS), np.float32)
     weights = draw(functools.partial(module.init, **options), some(1), None)
-    spread = NamedSharding(make_mesh(), PartitionSpec(AXIS))
+    spread = NamedSharding(make_spread().mesh, PartitionSpec(AXIS))
     memory, frames = some(), some(count)
     gates = weights["params"]
     return gates.get("gates", gates), memory, jax.device_put(frames, spread)
@@ -39,8 +42,7 @@ def sequential_gru(gates, memory, frames):
 
 
 def spread_gru(gates, memory, frames):
-    where = dict(mesh=make_mesh(), axis=AXIS)
-    return distributed.fold_over_devices(conv_gru.update, gates, memory, frames, **where)
+    return distributed.fold_over_devices(conv_gru.update, gates, memory, frames, make_spread())
 
 
 def sequential_scan(gates, memory, frames):
@@ -53,7 +55,7 @@ def sequential_scan(gates, memory, frames):
 
 def spread_scan(gates, memory, frames):
     steps = min_conv_gru.terms(gates, frames)
-    return distributed.scan_over_devices(steps, memory, mesh=make_mesh(), axis=AXIS)
+    return distributed.scan_over_devices(steps, memory, make_spread())
 
 
 def with_gradient(function):
@@ -103,13 +105,44 @@ class Trunk(nn.Module):
 
 def trunk_collectives() -> tuple[dict[str, int], int]:
     """Of frames spread along time, and how many of them a device computes on."""
-    network, mesh = pure(Trunk()), make_mesh()
+    network, mesh = pure(Trunk()), make_spread().mesh
     frames = jax.ShapeDtypeStruct((DEVICES, 1, 32, 32, 6), jnp.float32)
     weights = jax.eval_shape(network.init, jax.random.key(0), frames)
     placed = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
     program = jax.jit(network.apply, in_shardings=placed).lower(weights, frames).compile()
     entry = program.output_shardings.entry.shard_shape((DEVICES, 2, 2, 16))
     return moved(program)[0], entry[0]
+
+
+def compare_encoders(name: str) -> dict[str, Any]:
+    """E_tri as a whole, on frames spread along time and on one device."""
+    model, spread = settings.preset("tiny"), make_spread()
+    plain = AGGREGATORS[name]
+    run = {
+        "conv_gru": distributed.fold_over_devices,
+        "min_conv_gru": distributed.last_state,
+        "diagonal": distributed.last_state,
+    }[name]
+    over = functools.partial(plain, run=functools.partial(run, spread=spread))
+    one, many = (pure(unet.triplane_encoder(model, merge)) for merge in (plain, over))
+    rng = np.random.default_rng(0)
+    frames = rng.standard_normal((2 * DEVICES, 1, 32, 32, 6), np.float32)
+    weights = draw(one.init, frames[:1])
+    placed = (
+        NamedSharding(spread.mesh, PartitionSpec()),
+        NamedSharding(spread.mesh, PartitionSpec(AXIS)),
+    )
+    run_many = jax.jit(many.apply, in_shardings=placed)
+    programs = [
+        run_many.lower(weights, np.resize(frames, (n, *frames.shape[1:]))).compile()
+        for n in (len(frames), 2 * len(frames))
+    ]
+    expected, got = jax.jit(one.apply)(weights, frames), run_many(weights, frames)
+    return {
+        "apart": difference(got, expected),
+        "moved": moved(programs[0]),
+        "moved_longer": moved(programs[1]),
+    }
 
 
 def compare() -> dict[str, Any]:
