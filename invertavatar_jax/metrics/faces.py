@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -28,18 +29,26 @@ _NETWORKS = (
 )
 
 
-def find(
-    pictures: Pictures, network: LandmarkNetwork | None = None
-) -> Float[np.ndarray, "n 478 2"]:
+class Detector(NamedTuple):
+    """What finds landmarks."""
+
+    network: LandmarkNetwork
+    files: dict[str, str] | None  # its networks and their SHA-256; None: the caller's own
+
+
+def open_detector(network: LandmarkNetwork | None = None) -> Detector:
+    """MediaPipe with its own networks, or the caller's."""
+    if network is not None:
+        return Detector(network, None)
+    return Detector(landmark_network(), detector_files())
+
+
+def find(pictures: Pictures, network: LandmarkNetwork) -> Float[np.ndarray, "n 478 2"]:
     """The landmarks of each picture's largest face, in widths of the picture; NaN without one.
 
     Every picture is searched alone.
-
-    Args:
-        network: MediaPipe by default.
     """
     shown = [to_uint8(picture) for picture in pictures]
-    network = landmark_network() if network is None else network
     points = np.full((len(shown), LANDMARKS, 2), np.nan)
     for i, found in enumerate(follow(shown, network, is_video=False)):
         if found.points is not None:

@@ -30,7 +30,7 @@ SIDE, FEATURES, OUTPUTS = 299, 2048, 1008
 FILE = "pt_inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d"  # how it begins, as in the file's name
 PUBLISHED = f"{FILE} of the release fid_weights of mseitzer/pytorch-fid on GitHub"
-BATCH = 8  # pictures in one call of the network
+BATCH = 16  # pictures in one call of the network
 
 
 class Unit(NamedTuple):

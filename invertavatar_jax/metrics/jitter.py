@@ -48,9 +48,10 @@ def landmarks(network: LandmarkNetwork | None = None) -> Metric:
     Every frame is searched anew, so the detector's own trembling is in the figure: compare it
     with that of real pictures of a face at rest.
     """
-    measure = lambda images: landmark_jitter(faces.find(images, network))
+    detector = faces.open_detector(network)
+    measure = lambda images: landmark_jitter(faces.find(images, detector.network))
     unit = f"px of {SIDE_PX}"
-    return Metric("landmark_jitter", unit, LOWER, faces.detector_files(), measure)
+    return Metric("landmark_jitter", unit, LOWER, detector.files, measure)
 
 
 def image() -> Metric:

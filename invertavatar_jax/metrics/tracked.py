@@ -2,7 +2,7 @@
 
 Both tracks are of pictures with the same framing, frame by frame: the driving crops and what
 was rendered for them, each tracked anew. Frames without a face in either are NaN, in no mean,
-and counted.
+and counted. The scores name the networks of our tracker, MediaPipe's.
 """
 
 import re
@@ -12,16 +12,18 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from invertavatar_jax.fit.camera import invert
+from invertavatar_jax.metrics import faces
 from invertavatar_jax.metrics.metric import LOWER, Found, Metric
 from invertavatar_jax.types import Camera, FaceFit
 
 ALL = "all"  # of the expressions
+GROUPS = (ALL, "brow", "cheek", "eye", "jaw", "mouth", "nose", "tongue")  # ARKit's
 _GROUP = re.compile(r"[a-z]+")  # ARKit's names begin with the part of the face: browDownLeft
 
 
 def pose_error() -> Metric:
     """The angle in degrees between the heads' rotations, of (track, driving track)."""
-    return Metric("pose_error", "degrees", LOWER, None, _measure(_angles))
+    return Metric("pose_error", "degrees", LOWER, faces.detector_files(), _measure(_angles))
 
 
 def translation_error() -> Metric:
@@ -31,7 +33,9 @@ def translation_error() -> Metric:
     the result is taken to where the driving track's camera would see it as large as it is
     there, and as far from the centre.
     """
-    return Metric("translation_error", "world units", LOWER, None, _measure(_shifts))
+    return Metric(
+        "translation_error", "world units", LOWER, faces.detector_files(), _measure(_shifts)
+    )
 
 
 def expression_error(names: Sequence[str], group: str = ALL) -> Metric:
@@ -56,7 +60,9 @@ def expression_error(names: Sequence[str], group: str = ALL) -> Metric:
         both = (np.asarray(fit.expression, np.float64)[:, rows] for fit in (track, driving))
         return np.abs(np.subtract(*both)).mean(-1)
 
-    return Metric(f"expression_error[{group}]", "of [0, 1]", LOWER, None, _measure(apart))
+    return Metric(
+        f"expression_error[{group}]", "of [0, 1]", LOWER, faces.detector_files(), _measure(apart)
+    )
 
 
 def parts(names: Sequence[str]) -> list[str]:

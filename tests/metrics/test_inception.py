@@ -156,7 +156,7 @@ def test_other_files_are_refused_and_told_which_is_meant(drawn, file):
         with pytest.raises(UserError) as refused:
             inception.read(file(named, outputs))
         assert found in str(refused.value) and inception.FILE in str(refused.value)
-    with pytest.raises(UserError, match="fid needs the file inception, pt_inception.*none is"):
+    with pytest.raises(UserError, match=r"fid needs the file inception, pt_inception.*none is"):
         inception.extractor({})
 
 
@@ -167,6 +167,7 @@ def test_only_the_published_file_makes_an_fid(tmp_path, monkeypatch):
     weights = small.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
     monkeypatch.setattr(inception, "pure", lambda module: small)
     monkeypatch.setattr(inception, "read", lambda path: weights)
+    monkeypatch.setattr(inception, "BATCH", 8)
     path = tmp_path / "inception.pth"
     path.write_bytes(b"not the published one")
     extractor = inception.extractor({"inception": str(path)})
