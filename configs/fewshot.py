@@ -1,17 +1,20 @@
 """Stage 4 of training: E_tex and E_tri on clips. Run: ./avatar train --config configs/fewshot.py
 
 Variants: `paper` (paper A.2.3; what it does not say is as released), `released` (TRAINING D),
-`tiny` (for tests).
+`tiny` (for tests); and `paper` with another of settings.AGGREGATORS, by its name.
 """
 
 from ml_collections import ConfigDict
 
 from configs import base
+from invertavatar_jax.settings import AGGREGATORS
+
+WINDOWS = {"conv_fusion": 4, "att_fusion": 3}  # frames of the paper's baselines: A.2.3, B.1
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
     """Settings of the run, by variant."""
-    base.check_variant(variant, "paper", "released", "tiny")
+    base.check_variant(variant, "paper", "released", "tiny", *AGGREGATORS[1:])
     config = base.get_config(
         stage="fewshot",
         preset="paper",
@@ -66,4 +69,8 @@ def get_config(variant: str = "paper") -> ConfigDict:
     elif variant == "tiny":
         base.shrink(config, rate=1e-3, adversarial_from=0, chunk=2, rendered=2)
         config.frames = 4
+    elif variant in AGGREGATORS:
+        config.preset = f"paper_{variant}"
+    if window := WINDOWS.get(variant):
+        config.update(dict(frames=window, settings=dict(chunk=window, rendered=window)))
     return config

@@ -1,5 +1,7 @@
 """What the networks compute with, by the programs traced from them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -59,3 +61,19 @@ def test_memory_and_results_are_float32_in_bfloat16(name):
 def test_an_unknown_type_to_compute_in_is_an_error():
     with pytest.raises(ValueError, match="got 'float16', expected one of float32, bfloat16"):
         networks.build(TINY, compute="float16")
+
+
+def test_an_unknown_aggregator_is_an_error():
+    sizes = dataclasses.replace(TINY.triplane_decoder, aggregator="lstm")
+    with pytest.raises(ValueError, match="got aggregator 'lstm', expected one of conv_gru, "):
+        networks.build(dataclasses.replace(TINY, triplane_decoder=sizes))
+
+
+def test_only_fixed_windows_limit_the_frames_at_once():
+    mixed = dataclasses.replace(
+        settings.preset("tiny_conv_fusion"),
+        triplane_decoder=settings.preset("tiny_att_fusion").triplane_decoder,
+    )
+    windows = [networks.window(model) for model in (TINY, settings.preset("tiny_window"), mixed)]
+    assert windows == [None, None, 3]
+    assert networks.window(dataclasses.replace(mixed, one_shot=True)) is None

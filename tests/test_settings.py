@@ -31,7 +31,20 @@ def test_an_unknown_preset_is_refused():
         settings.preset("huge")
 
 
+def test_presets_with_other_aggregators_differ_in_that_alone():
+    model = settings.preset("small_diagonal")
+    assert model.texture_decoder.aggregator == model.triplane_decoder.aggregator == "diagonal"
+    assert settings.with_aggregator(model, "conv_gru") == settings.preset("small")
+    assert settings.from_dict(json.loads(json.dumps(settings.to_dict(model)))) == model
+
+
+def test_an_unknown_aggregator_is_refused():
+    with pytest.raises(ValueError, match="got aggregator 'lstm', expected one of conv_gru, "):
+        settings.with_aggregator(settings.preset("tiny"), "lstm")
+
+
 def test_files_from_before_a_setting_existed_are_read():
     values = settings.to_dict(settings.preset("tiny"))
     del values["one_shot"], values["texture_decoder"]["vit_depths"]
+    del values["triplane_decoder"]["aggregator"]
     assert settings.from_dict(values) == settings.preset("tiny")

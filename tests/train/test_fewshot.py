@@ -8,16 +8,24 @@ import numpy as np
 import pytest
 
 from configs.fewshot import get_config
-from invertavatar_jax import settings
+from invertavatar_jax import networks, settings
 from invertavatar_jax.train import config
 from invertavatar_jax.train.stage import Inputs, Outcome
 from invertavatar_jax.train.stages import fewshot
 from tests.train import batches, iteration
 
 
-@pytest.mark.parametrize("variant", ["paper", "released", "tiny"])
+@pytest.mark.parametrize("variant", ["paper", "released", "tiny", *settings.AGGREGATORS[1:]])
 def test_every_variant_is_complete(variant):
     assert config.parse(get_config(variant)).stage == "fewshot"
+
+
+@pytest.mark.parametrize("variant", ["conv_fusion", "att_fusion"])
+def test_the_baselines_train_on_clips_of_their_window(variant):
+    training = config.parse(get_config(variant))
+    own = training.settings
+    window = networks.window(settings.preset(training.preset))
+    assert training.frames == own.chunk == own.rendered == window
 
 
 def test_rendered_frames_are_the_first_and_others_that_were_folded():
