@@ -123,3 +123,31 @@ def test_arcface_judges_aligned_faces_with_the_weights_of_its_file(detector, tmp
     expected = jax.jit(network.apply)(drawn, face)
     np.testing.assert_allclose(judge.features([shown]), expected, atol=2e-6)
     assert set(judge.weights) == {"identity.safetensors", *faces.detector_files()}
+
+
+def test_dlib_s_network_reads_the_largest_face_that_dlib_finds(tmp_path, monkeypatch):
+    """With stand-ins for dlib and its models: what is handed from one to the next."""
+    for name in ("points", "network"):
+        (tmp_path / name).write_bytes(name.encode())
+    boxes = [types.SimpleNamespace(area=lambda size=size: size) for size in (20, 50, 30)]
+    monkeypatch.setitem(
+        sys.modules,
+        "dlib",
+        types.SimpleNamespace(
+            get_frontal_face_detector=lambda: lambda picture, up: boxes if picture.any() else [],
+            shape_predictor=lambda path: lambda picture, box: box.area(),
+            get_face_chip=lambda picture, points, size: (points, size),
+            face_recognition_model_v1=lambda path: types.SimpleNamespace(
+                compute_face_descriptor=lambda chip: [*chip] * 64
+            ),
+        ),
+    )
+    models = types.SimpleNamespace(
+        pose_predictor_five_point_model_location=lambda: str(tmp_path / "points"),
+        face_recognition_model_location=lambda: str(tmp_path / "network"),
+    )
+    monkeypatch.setitem(sys.modules, "face_recognition_models", models)
+    network = csim.dlib({})
+    found = network.features(np.array([np.zeros((8, 8, 3)), -np.ones((8, 8, 3))]))
+    np.testing.assert_array_equal(found[0], [50, 150] * 64)
+    assert np.isnan(found[1]).all() and set(network.weights) == {"points", "network"}

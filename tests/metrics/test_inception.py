@@ -121,6 +121,12 @@ class Reference:
         return x.mean((2, 3)).numpy()
 
 
+def test_the_network_has_as_many_parameters_as_torchvision_s_without_its_classifier(template):
+    sizes = [leaf.size for leaf in jax.tree.leaves(template["params"])]
+    assert sum(sizes) == 23_834_568 - 2049 * 1000
+    assert len(sizes) == 94 * 3  # of a convolution and its normalisation
+
+
 def test_features_equal_those_of_torch_s_layers(template, drawn):
     torch = pytest.importorskip("torch")
     image = np.random.default_rng(1).uniform(-1, 1, (2, SIDE, SIDE, 3)).astype(np.float32)
