@@ -25,7 +25,7 @@ from invertavatar_jax.pure import pure
 from invertavatar_jax.supervise.identity import IdentityNet
 from invertavatar_jax.train import critics
 
-ARCFACE = "ArcFace's model_ir_se50.pth of TreB1eN/InsightFace_Pytorch, which e4e links to"
+ARCFACE = "ArcFace's model_ir_se50.pth of TreB1eN/InsightFace_Pytorch on GitHub"
 FACEPLUGIN = "package/model/fr_feature.onnx of the npm package faceplugin-face-recognition-js 0.0.1"
 FEATURES = 512  # of ArcFace's networks
 
