@@ -69,10 +69,10 @@ def traced(frames: int, texture: str, triplane: str) -> tuple[dict, Outcome]:
 @pytest.mark.parametrize(
     ("frames", "texture", "triplane"),
     [
-        (4, "min_conv_gru", "diagonal"),
-        (4, "window", "running_mean"),
-        (4, "confidence_mean", "conv_gru"),
+        (4, "min_conv_gru", "window"),
         (2, "conv_fusion", "att_fusion"),
+        pytest.param(4, "confidence_mean", "diagonal", marks=pytest.mark.slow),
+        pytest.param(4, "running_mean", "conv_gru", marks=pytest.mark.slow),
     ],
 )
 def test_every_aggregator_can_be_trained(frames, texture, triplane):
