@@ -24,6 +24,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tfds_builders.synthetic_heads")
     parser.add_argument("--identities", type=int, required=True)
     parser.add_argument("--frames", type=int, default=8, help="per identity")
+    parser.add_argument(
+        "--every", type=int, default=1, help="frames between unrelated moments, of shards (1)"
+    )
     parser.add_argument("--size", type=int, default=256, help="pixels on a side, of shards")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="identity number to start with")
@@ -73,7 +76,7 @@ def write_shards(options: argparse.Namespace) -> None:
             clips = []
             for number in numbers:
                 rng = np.random.default_rng([options.seed, number])
-                clips.append(sample_scene(rng, studio, options.frames))
+                clips.append(sample_scene(rng, studio, options.frames, every=options.every))
                 bar.update()
             write_shard(options.out, options.seed, numbers, clips)
 
