@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jax.sharding import Mesh, NamedSharding
@@ -44,7 +45,7 @@ class Step(NamedTuple):
     """A phase, compiled: state, batch, key -> state, metrics."""
 
     group: str
-    differentiate: Any  # jitted: state, batch, key -> sums, slots
+    differentiate: Any  # jitted, or Alike: state, batch, key -> sums, slots
     update: Callable[..., tuple[Moving, dict[str, jax.Array]]]  # moving (used up), sums
 
     def __call__(self, state: TrainState, batch, key) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -89,11 +90,6 @@ def make_step(phase: Phase, group: Group, placing: Placing, state) -> Step:
     Raises:
         ValueError: the devices of the data axis do not divide the microbatches.
     """
-    add_gradients = _add_gradients(phase, placing)
-
-    def differentiate(state: TrainState, batch, key):
-        trees = state.params, state.average, state.buffers, state.slots
-        return add_gradients(*trees, batch, jax.random.fold_in(key, state.step), state.step)
 
     def update(old: Moving, sums: Sums):
         return _update(phase, group, placing.microbatches, old, sums)
@@ -102,11 +98,17 @@ def make_step(phase: Phase, group: Group, placing: Placing, state) -> Step:
     params = placed.params[phase.group]
     moving = Moving(params, placed.opt_state[phase.group], everywhere)  # pyright: ignore
     summed = Sums(params, everywhere, everywhere)  # pyright: ignore[reportArgumentType]
-    differentiated = jax.jit(
-        differentiate,
-        in_shardings=(placed, batch_sharding(placing), everywhere),
-        out_shardings=(summed, placed.slots),
-    )
+    if placing.microbatches % placing.mesh.shape["data"]:
+        raise ValueError(
+            f"got {placing.microbatches} microbatches, expected a multiple of "
+            f"{placing.mesh.shape['data']} devices"
+        )
+    if placing.deterministic:
+        differentiated = _differentiate_alike(phase, placing)
+    else:
+        shardings = dict(in_shardings=(placed, batch_sharding(placing), everywhere))
+        shardings |= dict(out_shardings=(summed, placed.slots))
+        differentiated = jax.jit(_differentiate(phase, placing), **shardings)
     if placing.deterministic:
         updated = _on_one_device(update, placing.mesh)
     else:
@@ -150,18 +152,12 @@ def make_measure(measure: Callable, placing: Placing, state) -> Callable[..., di
     here = placing.microbatches // placing.mesh.shape["data"]
 
     def on_device(params, average, buffers, batch, key):
-        split = jax.tree.map(lambda x: x.reshape(here, -1, *x.shape[1:]), batch)
-        each = lax.map(lambda some: measure(params, average, buffers, some, key), split)
+        each = lax.map(
+            lambda some: measure(params, average, buffers, some, key), _split(batch, here)
+        )
         return lax.pmean(jax.tree.map(lambda x: x.mean(), each), "data")
 
-    mapped = jax.shard_map(
-        on_device,
-        mesh=placing.mesh,
-        in_specs=(P(), P(), P(), P("data"), P()),
-        out_specs=P(),
-        axis_names={"data"},
-        check_vma=False,
-    )
+    mapped = _map_devices(on_device, placing, (P(), P(), P(), P("data"), P()), P())
     placed, everywhere = state_shardings(state, placing), NamedSharding(placing.mesh, P())
     return jax.jit(
         lambda state, batch, key: mapped(state.params, state.average, state.buffers, batch, key),
@@ -205,43 +201,139 @@ def _on_one_device(function: Callable, mesh: Mesh) -> Callable:
     return run
 
 
-def _add_gradients(phase: Phase, placing: Placing) -> Callable:
+def _differentiate(phase: Phase, placing: Placing) -> Callable:
     """Gradient, metrics and buffers added over all microbatches, and the new slots.
 
     Every device computes its own microbatches with whole parameters: left to the compiler,
     sampling the planes would gather the batch.
     """
-    mesh, count = placing.mesh, placing.microbatches
-    ways = mesh.shape["data"]
-    if count % ways:
-        raise ValueError(f"got {count} microbatches, expected a multiple of {ways} devices")
-    here = count // ways
+    here = placing.microbatches // placing.mesh.shape["data"]
 
-    def on_device(params, average, buffers, slots, batch, key, step):
+    def on_device(trees, slots, batch, key, step):
         first = lax.axis_index("data") * here
-        split = jax.tree.map(lambda x: x.reshape(here, -1, *x.shape[1:]), batch)
-
-        def one(place):
-            number, slot, some = place
-            own = jax.random.fold_in(key, number)
-            return _gradient(phase, Inputs(params, average, buffers, slot, some, own, step))
-
-        places = (first + jnp.arange(here), slots, split)
-        if placing.deterministic:
-            each, slots = _map_alike(one, places, here, step)
-            return _sum_in_order(lax.all_gather(each, "data", tiled=True), count), slots
-        total, slots = _sum_here(one, places, here)
+        places = first + jnp.arange(here), slots, _split(batch, here)
+        total, slots = _sum_here(_microbatch(phase, trees, key, step), places, here)
         return lax.psum(total, "data"), slots
 
     whole, rows = P(), P("data")
+    mapped = _map_devices(on_device, placing, (whole, rows, rows, whole, whole), (whole, rows))
+
+    def differentiate(state: TrainState, batch, key):
+        trees = state.params, state.average, state.buffers
+        return mapped(trees, state.slots, batch, key, state.step)
+
+    return differentiate
+
+
+class Alike(NamedTuple):
+    """As `_differentiate`, to the same bits on any number of devices.
+
+    Gradients come from one and the same program of a single device, which every device runs on
+    its own microbatches: a compiler that knows of several devices makes other programs, which
+    round differently. What devices exchange is moved, and added first to last.
+    """
+
+    mesh: Mesh
+    here: int  # microbatches of a device
+    spread: Any  # jitted: slots and batch, whole on every device
+    compute: Any  # jitted, for one device; by far the most work
+    combine: Any  # jitted: every device's own results -> sums and new slots
+
+    def __call__(self, state: TrainState, batch, key):
+        """Sums and new slots."""
+        return self.combine(*self._results(state, batch, key), self._spans())
+
+    def lower(self, state: TrainState, batch, key) -> jax.stages.Lowered:
+        """The gradients' program."""
+        return self.compute.lower(*next(self._inputs(state, batch, key)))
+
+    def compile(self, state: TrainState, batch, key) -> None:
+        """Compiles the gradients' program for all devices of the process, which runs it."""
+        jax.block_until_ready(self._results(state, batch, key))
+
+    def _cache_size(self) -> int:
+        return self.compute._cache_size()
+
+    def _inputs(self, state: TrainState, batch, key):
+        trees = state.params, state.average, state.buffers
+        given = trees, *self.spread(state.slots, batch), state.step
+        for row, devices in enumerate(self.mesh.devices):
+            span = np.array([row, row + 1], np.int32) * self.here
+            for device in devices.flat:
+                if device.process_index == jax.process_index():
+                    yield *jax.tree.map(lambda x, at=device: _on(x, at), given), key, span
+
+    def _results(self, state: TrainState, batch, key):
+        each = [self.compute(*inputs) for inputs in self._inputs(state, batch, key)]
+        rows, ways = NamedSharding(self.mesh, P("data")), self.mesh.shape["data"]
+
+        def stack(*some):
+            shape = (ways * len(some[0]), *some[0].shape[1:])
+            return jax.make_array_from_single_device_arrays(shape, rows, some)
+
+        return jax.tree.map(stack, *each)
+
+    def _spans(self) -> jax.Array:
+        first = np.arange(self.mesh.shape["data"], dtype=np.int32) * self.here
+        rows = NamedSharding(self.mesh, P("data"))
+        return jax.make_array_from_callback(first.shape, rows, first.__getitem__)
+
+
+def _on(x: jax.Array, device) -> jax.Array:
+    """An array that is whole on every device, as one of them has it."""
+    return next(shard.data for shard in x.addressable_shards if shard.device == device)
+
+
+def _differentiate_alike(phase: Phase, placing: Placing) -> Alike:
+    count = placing.microbatches
+    here = count // placing.mesh.shape["data"]
+
+    def compute(trees, slots, batch, step, key, span):
+        places = jnp.arange(count), slots, _split(batch, count)
+        return _map_some(_microbatch(phase, trees, key, step), places, *span)
+
+    def combine(each: Sums, slots, first):
+        own = lambda x: lax.dynamic_slice_in_dim(x, first[0], here)
+        each, slots = jax.tree.map(own, (each, slots))
+        return _sum_in_order(lax.all_gather(each, "data", tiled=True), count), slots
+
+    whole, rows = P(), P("data")
+    everywhere = NamedSharding(placing.mesh, whole)
+    return Alike(
+        placing.mesh,
+        here,
+        jax.jit(lambda *trees: trees, out_shardings=everywhere),
+        jax.jit(compute),
+        jax.jit(_map_devices(combine, placing, (rows,) * 3, (whole, rows))),
+    )
+
+
+def _map_devices(function: Callable, placing: Placing, in_specs, out_specs) -> Callable:
+    """The function as every device of the data axis computes it."""
     return jax.shard_map(
-        on_device,
-        mesh=mesh,
-        in_specs=(whole, whole, whole, rows, rows, whole, whole),
-        out_specs=(whole, rows),
+        function,
+        mesh=placing.mesh,
+        in_specs=in_specs,
+        out_specs=out_specs,
         axis_names={"data"},
         check_vma=False,
     )
+
+
+def _split(batch, count: int):
+    """A batch as `count` microbatches."""
+    return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
+
+
+def _microbatch(phase: Phase, trees, key, step) -> Callable:
+    """The function from number, slot and rows of a microbatch to its gradient and new slot."""
+
+    def one(place):
+        number, slot, some = place
+        own = jax.random.fold_in(jax.random.fold_in(key, step), number)
+        return _gradient(phase, Inputs(*trees, slot, some, own, step))
+
+    return one
 
 
 def _gradient(phase: Phase, inputs: Inputs) -> tuple[Sums, Any]:
@@ -273,24 +365,18 @@ def _sum_here(one: Callable, places, count: int) -> tuple[Sums, Any]:
     return lax.scan(add, zeros, places)
 
 
-def _map_alike(one: Callable, places, count: int, step) -> tuple[Sums, Any]:
-    """Results of all places, stacked, by a loop that compiles alike for any number of them.
-
-    The compiler would dissolve a loop of one turn, or slices of a single row, and what it
-    makes of the rest then rounds differently.
-    """
-    turns = count + jnp.minimum(step, 0)  # the compiler cannot know that a step is not negative
-    if count == 1:
-        places = jax.tree.map(lambda x: jnp.concatenate([x, x]), places)
+def _map_some(one: Callable, places, first, last) -> tuple[Sums, Any]:
+    """Results of the places from first to last - 1, stacked among zeros for the others."""
     shapes = jax.eval_shape(one, jax.tree.map(lambda x: x[0], places))
-    stacked = jax.tree.map(lambda x: jnp.zeros((max(count, 2), *x.shape), x.dtype), shapes)
+    count = len(places[0])
+    stacked = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), shapes)
 
     def turn(i, stacked):
         place = jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, keepdims=False), places)
         put = lambda all_, new: lax.dynamic_update_index_in_dim(all_, new, i, 0)
         return jax.tree.map(put, stacked, one(place))
 
-    return jax.tree.map(lambda x: x[:count], lax.fori_loop(0, turns, turn, stacked))
+    return lax.fori_loop(first, last, turn, stacked)
 
 
 def _sum_in_order(each: Sums, count: int) -> Sums:

@@ -56,6 +56,7 @@ def test_a_small_archive_with_both_directories_as_torch_writes_it_is_read():
         archive.entries(memoryview(large(data, plain=1)))
 
 
+@pytest.mark.slow  # needs requirements-bench.txt
 def test_what_torch_saves_is_read(tmp_path):
     torch = pytest.importorskip("torch")
     array = np.arange(6, dtype=np.float32).reshape(2, 3)

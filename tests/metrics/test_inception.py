@@ -127,6 +127,7 @@ def test_the_network_has_as_many_parameters_as_torchvision_s_without_its_classif
     assert len(sizes) == 94 * 3  # of a convolution and its normalisation
 
 
+@pytest.mark.slow  # needs requirements-bench.txt
 def test_features_equal_those_of_torch_s_layers(template, drawn):
     torch = pytest.importorskip("torch")
     image = np.random.default_rng(1).uniform(-1, 1, (2, SIDE, SIDE, 3)).astype(np.float32)

@@ -64,7 +64,7 @@ def test_a_page_tells_curves_pictures_checkpoints_and_how_to_go_on(tmp_path):
     start(tmp_path, rate=EVIL)
     with log.Log(tmp_path, 20, 0, stage="gan", images_per_step=2, progress=False) as to:
         for step in range(1, 21):
-            to.add(step, {"loss": np.float32(1 / step), EVIL: np.float32(step)})
+            to.add(step, {"loss": np.float32(1 / step), EVIL: np.float32(step)}, 1e9)
         to.write(20, {"loss": 0.3, "psnr": 21.5}, prefix="held_out/")
         for step in (10, 20):
             to.image(step, "grid", np.full((4, 4, 3), step, np.uint8))
