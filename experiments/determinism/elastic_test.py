@@ -24,6 +24,7 @@ from invertavatar_jax.train.config import MeshShape, Training
 
 DEVICES = (1, 2, 4, 8)
 _MOST = max(DEVICES)
+_TIMEOUTS = ("timeout", "call_terminate_timeout")
 
 
 class Way(NamedTuple):
@@ -139,7 +140,10 @@ def _train(
 def start(config: str, part: Way, run: pathlib.Path) -> list[child.Child]:
     """Starts a run's processes."""
     each = _MOST // part.processes  # a device has its share of the threads, used or not
-    environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={each}"}
+    flags = [f"--xla_force_host_platform_device_count={each}"]
+    # devices of a busy machine wait for each other longer than the 30 and 40 s allowed
+    flags += [f"--xla_cpu_collective_{name}_seconds=3600" for name in _TIMEOUTS]
+    environment = {"XLA_FLAGS": " ".join(flags)}
     environment["NPROC"] = str(_MOST)  # threads of the processor's pool: work is cut by them
     options = [()]
     if part.processes > 1:
