@@ -7,9 +7,8 @@ Variants: `paper` (paper A.2.3; what it does not say is as released), `released`
 from ml_collections import ConfigDict
 
 from configs import base
+from invertavatar_jax.aggregate.registry import window_of
 from invertavatar_jax.settings import AGGREGATORS
-
-WINDOWS = {"conv_fusion": 4, "att_fusion": 3}  # frames of the paper's baselines: A.2.3, B.1
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
@@ -71,6 +70,6 @@ def get_config(variant: str = "paper") -> ConfigDict:
         config.frames = 4
     elif variant in AGGREGATORS:
         config.preset = f"paper_{variant}"
-    if window := WINDOWS.get(variant):
-        config.update(dict(frames=window, settings=dict(chunk=window, rendered=window)))
+        if window := window_of(variant):
+            config.update(dict(frames=window, settings=dict(chunk=window, rendered=window)))
     return config

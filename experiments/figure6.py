@@ -16,16 +16,17 @@ from tqdm import tqdm
 
 from experiments.evaluation import footage, report, score, systems
 from experiments.evaluation.protocols import PROTOCOLS, shrink, trials
-from invertavatar_jax import avatar, networks, settings
+from invertavatar_jax import avatar, networks
 from invertavatar_jax import weights as weights_files
-from invertavatar_jax.data import shards
 from invertavatar_jax.export import tensors
 from invertavatar_jax.fit import morphable, track
 from invertavatar_jax.metrics import registry
+from invertavatar_jax.metrics.metric import fingerprints
 
 SEED = 0
 FIRST = 100_000  # identity numbers from here on are for evaluation alone
 EVERY = 4  # frames between a rendered person's moments
+CHOICES = [name for name, one in PROTOCOLS.items() if one.driven_by == "itself"]
 METRICS = ("psnr", "l1", "ssim", "gradient_distance")
 
 
@@ -34,10 +35,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--smoke", action="store_true", help="two people of six frames")
-    parser.add_argument("--protocol", default="frames_curve", choices=PROTOCOLS)
+    parser.add_argument("--protocol", default="frames_curve", choices=CHOICES)
     parser.add_argument("--weights", metavar="FILE", help="of our system (those of the package)")
     parser.add_argument("--baseline", action="append", default=[], metavar="NAME=FILE")
-    parser.add_argument("--clip", type=pathlib.Path, help="a video or track, for rendered people")
+    parser.add_argument("--clip", type=pathlib.Path, help="a video, in place of rendered people")
     parser.add_argument("--people", type=int, default=12)
     parser.add_argument("--frames", type=int, default=48, help="of each clip")
     parser.add_argument("--scored", type=int, default=8, help="most frames scored per avatar")
@@ -45,8 +46,9 @@ def main() -> None:
     if args.smoke:
         args.people, args.frames, args.scored = 2, 6, 2
     begun = time.monotonic()
-    tested, about = open_systems(args.weights, args.baseline)
-    people, data = open_people(args, settings.preset("small").renderer.image_resolution)
+    model = avatar.load(args.weights)
+    tested, about = open_systems(model, args.weights, args.baseline)
+    people, data = open_people(args, model.sizes.renderer.image_resolution)
     length = min(len(one.frames) for one in people)
     protocol = shrink(PROTOCOLS[args.protocol], len(people), length)
     chosen = trials(protocol, len(people), 0, seed=SEED, most=args.scored)
@@ -77,9 +79,14 @@ def main() -> None:
         print(row["system"], row["sources"], {name: row[name]["mean"] for name in METRICS})
 
 
-def open_systems(weights: str | None, baselines: list[str]) -> tuple[dict, dict[str, str]]:
-    """Systems by name, and what they are, with the SHA-256 of their weights."""
-    model = avatar.load(weights)
+def open_systems(
+    model: avatar.Model, weights: str | None, baselines: list[str]
+) -> tuple[dict[str, systems.System], dict[str, str]]:
+    """Systems by name, and what they are, with the SHA-256 of their weights.
+
+    Args:
+        weights: the model's file; None for the bundled one.
+    """
     bench = systems.open_bench(model)
     tested = {
         "ours": systems.ours(bench),
@@ -107,15 +114,15 @@ def open_people(args: argparse.Namespace, side: int) -> tuple[list[footage.Foota
     """The clips, and what tells them from others; people are rendered unless they are there."""
     if args.clip is not None:
         found, _ = track.fit(args.clip, morphable.load_head_model())
-        data = {"name": args.clip.name, "sha256": tensors.sha256(args.clip)}
+        data = {"name": args.clip.name, "sha256": fingerprints(args.clip)}
         return [footage.tracked(args.clip.name, found, side)], data
     folder = args.out / f"people_{args.people}x{args.frames}"
     command = [sys.executable, "-m", "tfds_builders.synthetic_heads", "--first", str(FIRST)]
     command += ["--identities", str(args.people), "--frames", str(args.frames)]
     command += ["--every", str(EVERY), "--out", str(folder)]
     subprocess.run(command, check=True)
-    fingerprint = shards.Shards(folder).fingerprint
-    return footage.synthetic(folder, side), {"name": "rendered people", "sha256": fingerprint}
+    people = footage.synthetic(folder, side)
+    return people, {"name": "rendered people", "sha256": fingerprints(*folder.glob("*.npz"))}
 
 
 if __name__ == "__main__":

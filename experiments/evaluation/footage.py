@@ -12,7 +12,7 @@ from invertavatar_jax.cli import scoring
 from invertavatar_jax.data.synthetic.files import open_shard
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.fit.camera import from_vector
-from invertavatar_jax.types import FaceFit
+from invertavatar_jax.types import Camera, FaceFit
 
 
 class Footage(NamedTuple):
@@ -40,7 +40,8 @@ def synthetic(folder: str | pathlib.Path, side: int) -> list[Footage]:
             f"{folder}: expected shards (*.npz) of rendered heads, found none: make them with "
             "`./avatar python -m tfds_builders.synthetic_heads --out FOLDER`."
         )
-    return [_person(shard, row, side) for shard in map(open_shard, paths) for row in _rows(shard)]
+    opened = [open_shard(path) for path in paths]
+    return [_person(one, row, side) for one in opened for row in range(len(one["identity"]))]
 
 
 def tracked(name: str, track: FaceFit, side: int) -> Footage:
@@ -55,13 +56,9 @@ def tracked(name: str, track: FaceFit, side: int) -> Footage:
     )
 
 
-def _rows(shard: dict[str, np.ndarray]) -> range:
-    return range(len(shard["identity"]))
-
-
 def _person(shard: dict[str, np.ndarray], row: int, side: int) -> Footage:
     one = {name: np.asarray(shard[name][row]) for name in shard if name != "seed"}
-    camera = from_vector(one["camera"])
+    pose, intrinsics = from_vector(one["camera"])
     frames = [
         Observation(
             one["image"][i],
@@ -69,7 +66,7 @@ def _person(shard: dict[str, np.ndarray], row: int, side: int) -> Footage:
             one["identity"],
             one["expression"][i],
             one["gaze_rad"][i],
-            type(camera)(*(x[i] for x in camera)),
+            Camera(pose[i], intrinsics[i]),
         )
         for i in range(len(one["image"]))
     ]

@@ -37,78 +37,57 @@ class Protocol:
     source: str
 
 
+_ONE_PHOTO = Protocol(
+    data="HDTF, test split",
+    clips=19,
+    driven_by="itself",
+    drivers=1,
+    pool=1,
+    counts=(1,),
+    order="even",
+    scored=(1, 501),
+    length=501,
+    source="paper 4.2.2: the first frame, driven by the next 500; footnote 4: 19 videos",
+)
+# the numbers of source frames are ours: the paper's text has none
+_SEVERAL_FRAMES = Protocol(
+    data="VFHQ, 100 test clips",
+    clips=100,
+    driven_by="itself",
+    drivers=1,
+    pool=200,
+    counts=(1, 4, 8, 16),
+    order="even",
+    scored=(200, 300),
+    length=300,
+    source="paper 4.2.3",
+)
 PROTOCOLS = {
-    "self_reenactment": Protocol(
-        data="HDTF, test split",
-        clips=19,
-        driven_by="itself",
-        drivers=1,
-        pool=1,
-        counts=(1,),
-        order="even",
-        scored=(1, 501),
-        length=501,
-        source="paper 4.2.2: the first frame, driven by the next 500; footnote 4: 19 videos",
-    ),
-    "cross_identity": Protocol(
-        data="HDTF, test split",
+    "self_reenactment": _ONE_PHOTO,
+    "cross_identity": dataclasses.replace(
+        _ONE_PHOTO,
         clips=18,
         driven_by="another",
-        drivers=1,
-        pool=1,
-        counts=(1,),
-        order="even",
         scored=(0, 200),
         length=200,
         source="paper 4.2.2: the first 200 frames of one clip drive the first frame of others",
     ),
-    "celeba_cross": Protocol(
+    "celeba_cross": dataclasses.replace(
+        _ONE_PHOTO,
         data="CelebA-HQ, driven by HDTF and VFHQ",
         clips=1000,
         driven_by="others",
         drivers=25,
-        pool=1,
-        counts=(1,),
-        order="even",
         scored=(0, 4),
         length=4,
         source="paper 4.2.2: 100,000 images of 1,000 photos and 25 clips, so 4 of each pair",
     ),
-    "few_shot": Protocol(
-        data="VFHQ, 100 test clips",
-        clips=100,
-        driven_by="itself",
-        drivers=1,
-        pool=200,
-        counts=(1, 4, 8, 16),
-        order="even",
-        scored=(200, 300),
-        length=300,
-        source="paper 4.2.3; the numbers of source frames are not in its text",
+    "few_shot": _SEVERAL_FRAMES,
+    "frames_curve": dataclasses.replace(
+        _SEVERAL_FRAMES, counts=CURVE, source="paper 4.3.1, Fig. 6"
     ),
-    "frames_curve": Protocol(
-        data="VFHQ, 100 test clips",
-        clips=100,
-        driven_by="itself",
-        drivers=1,
-        pool=200,
-        counts=CURVE,
-        order="even",
-        scored=(200, 300),
-        length=300,
-        source="paper 4.3.1, Fig. 6; the numbers of source frames are not in its text",
-    ),
-    "frames_curve_unordered": Protocol(
-        data="VFHQ, 100 test clips",
-        clips=100,
-        driven_by="itself",
-        drivers=1,
-        pool=200,
-        counts=CURVE,
-        order="random",
-        scored=(200, 300),
-        length=300,
-        source="paper B.1, Fig. 12",
+    "frames_curve_unordered": dataclasses.replace(
+        _SEVERAL_FRAMES, counts=CURVE, order="random", source="paper B.1, Fig. 12"
     ),
 }
 

@@ -29,12 +29,15 @@ def rows(
     People drive themselves: images are compared with what the camera saw, where the head is.
 
     Raises:
-        ValueError: a metric of another kind than pairs of images.
+        ValueError: a metric of another kind than pairs of images, or a trial that another
+            person drives, of which there is no truth.
     """
     for metric in metrics:
         if METRICS[metric].compares not in (PAIRS, MASKED):
             raise ValueError(f"got the metric {metric!r}, expected one that compares images")
     for trial in trials:
+        if trial.driver != trial.person:
+            raise ValueError(f"got {trial}, expected one that its own person drives")
         person = people[trial.person]
         begun = time.monotonic()
         avatar = system.reconstruct([person.frames[i] for i in trial.sources])

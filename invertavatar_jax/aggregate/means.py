@@ -14,13 +14,17 @@ Mean = dict[str, Float[Array, "..."]]  # `weight` [b _ _ 1] so far, and the `mea
 LEAST = 1e-6  # confidence of a frame, so that the sum of them is never 0
 
 
-def _add(
-    memory: Mean, frames: Float[Array, "t b h w c"], weights: Float[Array, "t b _ _ 1"]
-) -> Mean:
-    """Moves the mean by what the frames differ from it, which loses no digits in long clips."""
+def _fold(
+    frames: Float[Array, "t b h w c"], weights: Float[Array, "t b _ _ 1"], memory: Mean | None
+) -> tuple[Float[Array, "b h w c"], Mean]:
+    """The mean, moved by what the frames differ from it: no digits are lost in long clips."""
+    empty = no_memory(frames)
+    if memory is None:
+        memory = {"weight": jnp.zeros(weights.shape[1:], empty.dtype), "mean": empty}
     total = memory["weight"] + weights.sum(0)
-    moved = (weights * (frames - memory["mean"][None])).sum(0) / total
-    return {"weight": total, "mean": memory["mean"] + moved}
+    apart = frames.astype(empty.dtype) - memory["mean"][None]
+    mean = memory["mean"] + (weights * apart).sum(0) / total
+    return mean, {"weight": total, "mean": mean}
 
 
 class RunningMean(nn.Module):
@@ -31,12 +35,8 @@ class RunningMean(nn.Module):
         self, frames: Float[Array, "t b h w c"], memory: Mean | None
     ) -> tuple[Float[Array, "b h w c"], Mean]:
         """Features: the mean."""
-        empty = no_memory(frames)
-        if memory is None:
-            memory = {"weight": jnp.zeros((len(empty), 1, 1, 1), empty.dtype), "mean": empty}
-        weights = jnp.ones((*frames.shape[:2], 1, 1, 1), empty.dtype)
-        memory = _add(memory, frames.astype(empty.dtype), weights)
-        return memory["mean"], memory
+        weights = jnp.ones((*frames.shape[:2], 1, 1, 1), no_memory(frames).dtype)
+        return _fold(frames, weights, memory)
 
 
 class ConfidenceMean(nn.Module):
@@ -47,10 +47,6 @@ class ConfidenceMean(nn.Module):
         self, frames: Float[Array, "t b h w c"], memory: Mean | None
     ) -> tuple[Float[Array, "b h w c"], Mean]:
         """Features: the weighted mean."""
-        empty = no_memory(frames)
-        if memory is None:
-            memory = {"weight": jnp.zeros((*empty.shape[:-1], 1), empty.dtype), "mean": empty}
-        said = Conv(1, name="confidence")(linear.flat(frames)).astype(empty.dtype)
+        said = Conv(1, name="confidence")(linear.flat(frames)).astype(no_memory(frames).dtype)
         weights = jax.nn.softplus(said).reshape(*frames.shape[:-1], 1) + LEAST
-        memory = _add(memory, frames.astype(empty.dtype), weights)
-        return memory["mean"], memory
+        return _fold(frames, weights, memory)

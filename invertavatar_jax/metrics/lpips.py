@@ -1,19 +1,11 @@
 """LPIPS between pairs of images, with the published weights that a user has."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import jax
-import numpy as np
 
-from invertavatar_jax.metrics.metric import (
-    LOWER,
-    Found,
-    Metric,
-    Pictures,
-    fingerprints,
-    need_files,
-    pairs,
-)
+from invertavatar_jax.metrics.metric import LOWER, Metric, fingerprints, need_files, one_by_one
 from invertavatar_jax.pure import pure
 from invertavatar_jax.supervise import perceptual
 from invertavatar_jax.train import critics
@@ -44,12 +36,5 @@ def make(classifier: str, files: Mapping[str, str]) -> Metric:
     paths = need_files(f"lpips[{classifier}]", files, **published)
     weights = critics.make(critics.Settings(classifier, tuple(paths), "off", "")).read()
     judge = jax.jit(pure(perceptual.LPIPS(classifier)).apply)
-
-    def measure(got: Pictures, wanted: Pictures) -> Found:
-        values = []
-        for pair in pairs(got, wanted):
-            batches = [np.asarray(x, np.float32)[None] for x in pair]
-            values.append(float(judge(weights["perceptual"], *batches)[0]))
-        return Found(np.array(values), {"pairs": len(values)})
-
+    measure = one_by_one(partial(judge, weights["perceptual"]))
     return Metric(f"lpips[{classifier}]", "", LOWER, fingerprints(*paths), measure)

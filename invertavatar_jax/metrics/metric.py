@@ -85,6 +85,17 @@ def pairs(got: Pictures, wanted: Pictures) -> Iterator[tuple[np.ndarray, np.ndar
     return zip(got, wanted if len(wanted) > 1 else itertools.repeat(wanted[0]), strict=False)
 
 
+def one_by_one(judge: Callable[..., Any]) -> Callable[[Pictures, Pictures], Found]:
+    """Measures pairs by a function of two batches of one image, which gives one number."""
+
+    def measure(got: Pictures, wanted: Pictures) -> Found:
+        batches = lambda pair: (np.asarray(x, np.float32)[None] for x in pair)
+        values = [np.asarray(judge(*batches(pair))).item() for pair in pairs(got, wanted)]
+        return Found(np.array(values), {"pairs": len(values)})
+
+    return measure
+
+
 def fingerprints(*paths: str | Path) -> dict[str, str]:
     """The SHA-256 of files by their names."""
     return {Path(path).name: tensors.sha256(path) for path in paths}

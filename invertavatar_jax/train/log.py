@@ -81,7 +81,6 @@ class Log:
         *,
         stage: str,
         images_per_step: int,
-        compute: str = "default",
         log_every: int = 10,
         progress: bool = True,
         is_main: bool = True,
@@ -90,15 +89,14 @@ class Log:
 
         Args:
             images_per_step: of the global batch.
-            compute: how products are computed; see peak_flops.
             is_main: others check metrics and write nothing.
 
         Raises:
             UserError: the folder cannot be written.
         """
         self._folder, self._stage, self._log_every = pathlib.Path(folder), stage, log_every
-        peak = peak_flops(jax.devices()[0].device_kind, compute)
-        self._images, self._peak = images_per_step, peak
+        self._images = images_per_step
+        self._peak = peak_flops(jax.devices()[0].device_kind, "default")
         self._rows: list[_Row] = []
         self._flops: list[float] = []  # of the same steps
         self._fresh = True  # the first step compiles

@@ -124,11 +124,12 @@ class Program:
         Returns:
             twice the multiplications of one device.
         """
-        lowered = run.differentiate.lower(*inputs)
+        lowered, turns = run.differentiate.lower(*inputs), 1
         if isinstance(run.differentiate, steps.Alike):
             run.differentiate.compile(*inputs)
+            turns = run.differentiate.here  # of a loop that does not say how often it runs
         else:
             lowered.compile()
         processes.wait_for_all("compiled")
-        counted = cost.count(hlo.parse(lowered.as_text("hlo"))).flops
+        counted = turns * cost.count(hlo.parse(lowered.as_text("hlo"))).flops
         return counted / self.placing.mesh.shape["model"]

@@ -105,13 +105,11 @@ def make_step(phase: Phase, group: Group, placing: Placing, state) -> Step:
         )
     if placing.deterministic:
         differentiated = _differentiate_alike(phase, placing)
+        updated = _on_one_device(update, placing.mesh)
     else:
         shardings = dict(in_shardings=(placed, batch_sharding(placing), everywhere))
         shardings |= dict(out_shardings=(summed, placed.slots))
         differentiated = jax.jit(_differentiate(phase, placing), **shardings)
-    if placing.deterministic:
-        updated = _on_one_device(update, placing.mesh)
-    else:
         shardings = dict(in_shardings=(moving, summed), out_shardings=(moving, everywhere))
         updated = jax.jit(update, donate_argnums=0, **shardings)
     return Step(phase.group, differentiated, updated)
@@ -241,7 +239,7 @@ class Alike(NamedTuple):
 
     def __call__(self, state: TrainState, batch, key):
         """Sums and new slots."""
-        return self.combine(*self._results(state, batch, key), self._spans())
+        return self.combine(*self._results(state, batch, key), self._firsts())
 
     def lower(self, state: TrainState, batch, key) -> jax.stages.Lowered:
         """The gradients' program."""
@@ -273,7 +271,8 @@ class Alike(NamedTuple):
 
         return jax.tree.map(stack, *each)
 
-    def _spans(self) -> jax.Array:
+    def _firsts(self) -> jax.Array:
+        """The number of each device's first microbatch, on that device."""
         first = np.arange(self.mesh.shape["data"], dtype=np.int32) * self.here
         rows = NamedSharding(self.mesh, P("data"))
         return jax.make_array_from_callback(first.shape, rows, first.__getitem__)

@@ -60,6 +60,11 @@ def test_metrics_of_sets_are_refused():
         list(score.rows("known", SYSTEM, TRIALS, [person(0)], {"pose_error": METRICS["l1"]}))
 
 
+def test_a_trial_that_another_person_drives_has_no_truth():
+    with pytest.raises(ValueError, match="its own person drives"):
+        list(score.rows("known", SYSTEM, [Trial(0, (0,), 1, (3,))], [person(0)], METRICS))
+
+
 def test_a_result_holds_all_that_is_needed_to_read_it(found, tmp_path):
     summary = score.summary(found, METRICS, seed=0)
     options = {"data": "drawn", "seed": 0, "systems": {"known": "known"}, "seconds": 1.0}
