@@ -72,7 +72,7 @@ def _person(shard: dict[str, np.ndarray], row: int, side: int) -> Footage:
     ]
     truth = np.stack([_resize(image, side) for image in one["image"]])
     head = np.stack([_resize(mask, side) for mask in one["head_matte"]]) >= 128
-    return Footage(f"person {one['number']}", frames, truth.astype(np.float32) / 127.5 - 1, head)
+    return Footage(f"person_{one['number']}", frames, truth.astype(np.float32) / 127.5 - 1, head)
 
 
 def _resize(picture: np.ndarray, side: int) -> np.ndarray:

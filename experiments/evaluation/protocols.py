@@ -15,11 +15,12 @@ class Protocol:
     Attributes:
         data: the set in the paper.
         clips: clips or photos that avatars are made of.
-        driven_by: "itself", "another" of the clips, or "others", a set of clips of its own.
+        driven_by: "itself", "another" of the clips, "others", a set of clips of its own, or "the
+            source", where the avatar is scored on its only source.
         drivers: clips that drive each of them.
         pool: frames of a clip, from its beginning, that sources are picked from.
         counts: numbers of source frames, each an avatar of its own.
-        order: of the sources: "even" and in time, or "random".
+        order: of the sources: "even" and in time, "first" ones, or "random".
         scored: first and last + 1 of the driving frames, of a clip of `length` frames.
         length: frames of a clip.
         source: where the numbers stand.
@@ -89,6 +90,35 @@ PROTOCOLS = {
     "frames_curve_unordered": dataclasses.replace(
         _SEVERAL_FRAMES, counts=CURVE, order="random", source="paper B.1, Fig. 12"
     ),
+    "stream": dataclasses.replace(
+        _SEVERAL_FRAMES,
+        data="clips of 8 frames, and a frame after them",
+        clips=3,
+        pool=8,
+        counts=(4, 8),
+        order="first",
+        scored=(8, 12),
+        length=12,
+        source="paper 4.3.1, Fig. 5; the numbers of clips and of later frames are ours",
+    ),
+    "prior": dataclasses.replace(
+        _ONE_PHOTO,
+        data="100 random identities, driven by FFHQ",
+        clips=100,
+        driven_by="others",
+        scored=(0, 100),
+        length=100,
+        source="paper 4.2.1: 100 images drive each of 100 identities; here frames of a clip",
+    ),
+    "portraits": dataclasses.replace(
+        _ONE_PHOTO,
+        data="CelebA-HQ",
+        clips=1000,
+        driven_by="the source",
+        scored=(0, 1),
+        length=1,
+        source="paper Table 4: 1,000 images, each reconstructed from itself",
+    ),
 }
 
 
@@ -142,13 +172,16 @@ def trials(protocol: Protocol, people: int, drivers: int, *, seed: int, most: in
     for person in sorted(order[: protocol.clips]):
         for count in protocol.counts:
             sources = pick_sources(protocol, count, rng)
-            by = [person] if protocol.driven_by == "itself" else driving
+            alone = protocol.driven_by in ("itself", "the source")
+            by = [person] if alone else driving
             found += [Trial(person, sources, driver, frames) for driver in by]
     return found
 
 
 def pick_sources(protocol: Protocol, count: int, rng: np.random.Generator) -> tuple[int, ...]:
-    """Frames of the pool: evenly spread from the first one on, or drawn in random order."""
+    """Frames of the pool: evenly spread from the first one on, the first, or drawn at random."""
+    if protocol.order == "first":
+        return tuple(range(count))
     if protocol.order == "random":
         return tuple(rng.permutation(protocol.pool)[:count].tolist())
     return tuple(i * protocol.pool // count for i in range(count))

@@ -1,19 +1,25 @@
 """What is compared: ways to an avatar, and to its images, behind one interface."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
-from invertavatar_jax import frames, inversion, networks
+from invertavatar_jax import frames, inversion, networks, prior, settings
 from invertavatar_jax.avatar import Avatar, Model, Observation
+from invertavatar_jax.fit import morphable
+from invertavatar_jax.generator import Features
+from invertavatar_jax.inversion import Memory
 from invertavatar_jax.metrics import baselines
-from invertavatar_jax.types import Camera
+from invertavatar_jax.pure import part
+from invertavatar_jax.types import Camera, Drive, Frame
 
 AT_ONCE = 4  # driven frames per call
+KEPT = 96  # prepared frames and drives; 5 MB each at the size `small`
 
 
 class System(NamedTuple):
@@ -23,23 +29,60 @@ class System(NamedTuple):
         about: what it is, in the paper's words where it has some.
         reconstruct: frames of one person, in order -> whatever `render` takes.
         render: that, driving frames -> images [n h w 3] in [-1, 1].
+        most: how many of the frames it reads, the first ones; None: all of them.
     """
 
     about: str
     reconstruct: Callable[[Sequence[Observation]], Any]
     render: Callable[[Any, Sequence[Observation]], Float[np.ndarray, "n h w 3"]]
+    most: int | None = None
+
+
+class Preparation:
+    """Frames and drives as models with one head and one set of sizes read them.
+
+    The last ones are kept: systems take turns with the same frames of the same people.
+    """
+
+    def __init__(self, head: morphable.HeadModel, sizes: settings.Model):
+        """Prepares the head."""
+        self.geometry = frames.geometry(head, sizes)
+        self._kept: OrderedDict[tuple[int, ...], tuple[Any, Any]] = OrderedDict()
+
+    def frames(self, seen: Sequence[Observation]) -> list[frames.Prepared]:
+        """Frames as the networks read them."""
+        make = lambda one: frames.Prepared(*frames.make_frame(self.geometry, one), one.identity)
+        return [self._keep((id(one),), one, lambda one=one: make(one)) for one in seen]
+
+    def drive(self, identity: Float[Array, " k"], driving: Sequence[Observation]) -> Drive:
+        """What drives the head of that identity as some frames say."""
+        stack = lambda name: np.stack([getattr(one, name) for one in driving])
+
+        def make() -> Drive:
+            cameras = zip(*[one.camera for one in driving], strict=True)
+            whose = np.broadcast_to(identity, (len(driving), *identity.shape))
+            camera = Camera(*map(np.stack, cameras))
+            expression, gaze = stack("expression"), stack("gaze_rad")
+            return frames.make_drives(self.geometry, whose, expression, gaze, camera)
+
+        whose = hash(np.asarray(identity).tobytes())
+        return self._keep((whose, *map(id, driving)), tuple(driving), make)
+
+    def _keep(self, key: tuple[int, ...], held: Any, make: Callable[[], Any]) -> Any:
+        """What was made before, or is made now; `held` lives as long, so its id stays its own."""
+        if key not in self._kept:
+            self._kept[key] = held, make()
+        self._kept.move_to_end(key)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[key][1]
 
 
 class Bench(NamedTuple):
-    """A model, and its head prepared once for all systems that use it."""
+    """A model, and the preparation that it shares with others of its sizes."""
 
     model: Model
-    geometry: frames.Geometry
-
-    def prepare(self, seen: Sequence[Observation]) -> list[frames.Prepared]:
-        """Frames as the networks read them."""
-        make = lambda one: frames.Prepared(*frames.make_frame(self.geometry, one), one.identity)
-        return [make(one) for one in seen]
+    prepared: Preparation
 
     def render(self, avatar: Avatar, driving: Sequence[Observation]) -> np.ndarray:
         """Images of the driving frames, some at once; the last call is filled up."""
@@ -47,69 +90,107 @@ class Bench(NamedTuple):
         for begin in range(0, len(driving), AT_ONCE):
             some = driving[begin : begin + AT_ONCE]
             filled = [*some, *[some[-1]] * (AT_ONCE - len(some))]
-            stack = lambda name, filled=filled: np.stack([getattr(one, name) for one in filled])
-            cameras = zip(*[one.camera for one in filled], strict=True)
-            camera = Camera(*map(np.stack, cameras))
-            drives = self.model.drives(avatar, stack("expression"), stack("gaze_rad"), camera)
+            drives = self.prepared.drive(avatar.identity, filled)
             images.append(np.asarray(self.model.draw(avatar, drives))[: len(some)])
         return np.concatenate(images)
 
 
 def open_bench(model: Model) -> Bench:
-    """Prepares the model's head."""
-    return Bench(model, frames.geometry(model.head, model.sizes))
+    """A model with a preparation of its own."""
+    return Bench(model, Preparation(model.head, model.sizes))
 
 
 def ours(bench: Bench) -> System:
     """All frames, folded one after the other."""
-    reconstruct = lambda seen: bench.model.reconstruct(bench.prepare(seen))
+    reconstruct = lambda seen: bench.model.reconstruct(bench.prepared.frames(seen))
     return System("recurrent aggregation of all frames", reconstruct, bench.render)
 
 
 def first_frame(bench: Bench) -> System:
     """The avatar of the first frame alone, whatever their number."""
-    reconstruct = lambda seen: bench.model.reconstruct(bench.prepare(seen[:1]))
-    return System("the first frame alone", reconstruct, bench.render)
+    reconstruct = lambda seen: bench.model.reconstruct(bench.prepared.frames(seen[:1]))
+    return System("the first frame alone", reconstruct, bench.render, most=1)
 
 
 def coarse(bench: Bench) -> System:
     """Latent inversion of the first frame alone. Source: paper 4.3.2."""
 
     def reconstruct(seen: Sequence[Observation]) -> Avatar:
-        stream = bench.model.observe(None, bench.prepare(seen[:1])[0])
+        stream = bench.model.observe(None, bench.prepared.frames(seen[:1])[0])
         return bench.model.finish(stream)._replace(maps=stream.memory.coarse)
 
-    return System("without the second stage", reconstruct, bench.render)
+    return System("without the second stage", reconstruct, bench.render, most=1)
 
 
 def averaged(bench: Bench, window: int) -> System:
     """The mean of the canonical features of windows, each reconstructed alone.
 
+    It is inversion.reconstruct_windows, one window after the other: no program for each number
+    of frames.
+
     Source: paper 4.2.3 (windows of one frame), 4.3.1 and B.1 (fixed windows).
     """
     sizes, weights = bench.model.sizes, bench.model.weights
     nets = networks.build(sizes)
-    fold = jax.jit(
-        lambda weights, seen: inversion.reconstruct_windows(nets, weights, sizes, seen, window)
-    )
+
+    @jax.jit
+    def begin(weights, frame: Frame) -> Memory:
+        return inversion.start(nets, weights, sizes, frame)
+
+    @jax.jit
+    def add(weights, memory: Memory, total: Features, some: Frame) -> tuple[Memory, Features]:
+        seen = inversion.fold_chunk(nets, weights, sizes, memory, some)
+        maps = inversion.finish(nets, weights, sizes, seen)
+        return seen._replace(refinement=None), jax.tree.map(jnp.add, total, maps)
 
     def reconstruct(seen: Sequence[Observation]) -> Avatar:
-        made = bench.prepare(seen)
-        stacked = jax.tree.map(lambda *x: jnp.stack(x), *[one.frame for one in made])
-        memory, maps = fold(weights, stacked)
+        made = bench.prepared.frames(seen)
+        memory = begin(weights, made[0].frame)
+        total = jax.tree.map(jnp.zeros_like, memory.coarse)
+        firsts = range(0, len(made), window)
+        for first in firsts:
+            some = [one.frame for one in made[first : first + window]]
+            chunk = jax.tree.map(lambda *x: jnp.stack(x), *some)
+            memory, total = add(weights, memory, total, chunk)
+        maps = jax.tree.map(lambda x: x / len(firsts), total)
         background = made[0].background if sizes.departures.background else None
-        return Avatar(memory.w_plus, maps, memory.colours, background, made[0].identity)
+        identity = jnp.asarray(made[0].identity)
+        return Avatar(memory.w_plus, maps, memory.colours, background, identity)
 
     about = "each frame alone" if window == 1 else f"windows of {window} frames"
     return System(f"{about}, features averaged", reconstruct, bench.render)
 
 
+def random_heads(bench: Bench) -> System:
+    """Random identities of the generator alone; the first frame says nothing but which one.
+
+    Source: paper 4.2.1 (randomly sampled latent codes, cameras and face parameters).
+    """
+    sizes, generator = bench.model.sizes, part(bench.model.weights, "generator")
+    made = prior.build(sizes)
+
+    @jax.jit
+    def sample(weights, z, label):
+        w_plus = made.map(weights, z, label)
+        return w_plus, made.features(weights, w_plus)
+
+    def reconstruct(seen: Sequence[Observation]) -> Avatar:
+        one = seen[0]
+        whose = np.frombuffer(np.asarray(one.identity, np.float32).tobytes(), np.uint32)
+        z = np.random.default_rng(whose).standard_normal((1, sizes.z_dim), np.float32)
+        label = np.concatenate([np.ravel(x) for x in one.camera])[None]
+        w_plus, maps = sample(generator, z, label)
+        return Avatar(w_plus, maps, None, None, jnp.asarray(one.identity))
+
+    return System("random identities of the generator", reconstruct, bench.render, most=1)
+
+
 def textured_mesh(bench: Bench) -> System:
     """The sources' colours on the driven mesh, over the first source frame; no network."""
-    head, deform = bench.model.head, bench.geometry.deform
+    head, deform = bench.model.head, bench.prepared.geometry.deform
 
     def reconstruct(seen: Sequence[Observation]) -> tuple[Any, Any, Any]:
-        made = [one.frame for one in bench.prepare(seen)]
+        made = [one.frame for one in bench.prepared.frames(seen)]
         return baselines.texture(made), made[0].image[0], seen[0].identity
 
     def render(made: tuple[Any, Any, Any], driving: Sequence[Observation]) -> np.ndarray:
