@@ -1,0 +1,143 @@
+"""What the gates of the recurrent aggregators do, and how many frames a level remembers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from matplotlib.axes import Axes
+
+from experiments.long_sequences.study import Part, Row, State, Study, by, words
+from experiments.long_sequences.systems import Reading, System
+from invertavatar_jax.aggregate import conv_gru, diagonal, min_conv_gru
+from invertavatar_jax.encode.decoder import DoubleConv
+from invertavatar_jax.pure import part
+
+NETWORKS = ("texture_unet", "triplane_unet")
+Level = Float[Array, "b h w c"]
+
+
+def _of_conv_gru(weights: Any, memory: Level, x: Level) -> Level:
+    both = conv_gru.apply_gate(weights["ih_0"], jnp.concatenate([x, memory], -1))
+    return jnp.split(jax.nn.sigmoid(both), 2, axis=-1)[1]
+
+
+def _of_min_conv_gru(weights: Any, memory: Level, x: Level) -> Level:
+    return 1 - min_conv_gru.terms(weights["gates"], x[None])[0][0]
+
+
+def _of_diagonal(weights: Any, memory: Level, x: Level) -> Level:
+    return 1 - diagonal.terms(weights, x[None])[0][0]
+
+
+# the part of a memory that a frame replaces, of those whose memory is one array per level
+UPDATES: dict[str, Callable[[Any, Level, Level], Level]] = {
+    "conv_gru": _of_conv_gru,
+    "min_conv_gru": _of_min_conv_gru,
+    "diagonal": _of_diagonal,
+}
+
+
+def updates(
+    system: System, network: str, state: State, reading: Reading
+) -> list[Float[Array, "b h w c"]]:
+    """The part of each level's memory that this frame replaces, deepest level first."""
+    name = system.sizes.texture_decoder.aggregator
+    weights, frame = part(system.unets, network), reading.texture
+    memory = state.refinement.texture_state
+    if network == "triplane_unet":
+        frame, memory = reading.planes, state.refinement.triplane_state
+    convolved = lambda module, method: isinstance(module, DoubleConv)
+    net = getattr(system.nets, network)
+    _, kept = net.apply(weights, frame, memory, capture_intermediates=convolved, mutable=CAPTURED)
+    levels = kept[CAPTURED]
+    found = []
+    for i, before in enumerate(memory):
+        up = f"up{i + 1}"
+        (x,) = levels[up]["conv"]["__call__"]
+        found.append(UPDATES[name](weights["params"][up][name], before, x))
+    return found
+
+
+CAPTURED = "intermediates"
+
+
+def run(study: Study) -> list[Row]:
+    """Means of the update gates, and 1 / mean: how many frames are remembered.
+
+    The length of a channel is 1 over its update, averaged over frames and pixels; the row
+    holds the median of a level's channels and their 10th and 90th percentile.
+    """
+    rows = []
+    named = {name: one for name, one in study.systems.items() if name in UPDATES}
+    for sitting in study._replace(systems=named).sittings("gates"):
+        state = sitting.fold(State(), 0)
+        seen: dict[tuple[str, int], list[np.ndarray]] = {}
+        for number in range(1, study.amounts.gated + 1):
+            for network in NETWORKS:
+                found = updates(sitting.system, network, state, sitting.reading(number))
+                for level, z in enumerate(found):
+                    seen.setdefault((network, level), []).append(np.asarray(z).mean((0, 1, 2)))
+            state = sitting.fold(state, number)
+        sides = [leaf.shape[1] for leaf in state.refinement.texture_state]
+        for (network, level), values in seen.items():
+            length = 1 / np.mean(values, 0)
+            few, median, many = np.percentile(length, (10, 50, 90))
+            rows.append(
+                {
+                    "system": sitting.system.name,
+                    "person": sitting.person.name,
+                    "network": network,
+                    "side": sides[level],
+                    "update": float(np.mean(values)),
+                    "length": float(median),
+                    "length_p10": float(few),
+                    "length_p90": float(many),
+                }
+            )
+    return rows
+
+
+def answer(rows: Sequence[Row]) -> str:
+    """Lengths of the deepest and the finest levels."""
+    if not rows:
+        return "None of the systems has a gate."
+    said = []
+    for system, some in by(rows, "system").items():
+        means = {
+            side: np.mean([row["length"] for row in found])
+            for side, found in by(some, "side").items()
+        }
+        said.append(
+            f"{system} {means[min(means)]:.1f} frames at {min(means)} x {min(means)} and "
+            f"{means[max(means)]:.1f} at {max(means)} x {max(means)}"
+        )
+    return f"By the mean of its update gates the median channel remembers: {words(said)}."
+
+
+def draw(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
+    """Lengths over the levels, medians with the range of most channels."""
+    for axis, network in zip(axes, NETWORKS, strict=True):
+        for system, some in by([r for r in rows if r["network"] == network], "system").items():
+            found = by(some, "side")
+            average = lambda value, found=found: [
+                np.mean([row[value] for row in rows]) for rows in found.values()
+            ]
+            (line,) = axis.plot(list(found), average("length"), "o-", label=system)
+            bounds = average("length_p10"), average("length_p90")
+            axis.fill_between(list(found), *bounds, color=line.get_color(), alpha=0.12)
+        axis.set(xlabel="side of the level", xscale="log", yscale="log")
+        axis.set_xscale("log", base=2)
+    if rows:
+        axes[0].legend(fontsize=7)
+
+
+PART = Part(
+    "What do the gates do: how many frames does a level remember?",
+    run,
+    answer,
+    ("E_tex: frames remembered (1 / update)", "E_tri: frames remembered"),
+    draw,
+)

@@ -1,0 +1,56 @@
+"""Quality over the number of source frames: one fold, scored on its way."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+
+from experiments.long_sequences.study import Part, Row, State, Study, by, curves, mean, words
+
+LOSS_DB = 0.1  # below its best that counts as getting worse
+
+
+def run(study: Study) -> list[Row]:
+    """A row for each system, person and number of frames."""
+    rows, counts = [], study.amounts.counts
+    for sitting in study.sittings("quality"):
+        state = State()
+        for count in range(1, counts[-1] + 1):
+            state = sitting.fold(state, count - 1)
+            if count in counts:
+                # whole windows are added up here, so that they are seen once
+                state = sitting.maps(state)[1]
+                row = {"system": sitting.system.name, "person": sitting.person.name}
+                rows.append({**row, "frames": count, **sitting.score(state)})
+    return rows
+
+
+def answer(rows: Sequence[Row]) -> str:
+    """Who is best at the end, and who gets worse on the way there."""
+    ends, lost = {}, {}
+    for system, some in by(rows, "system").items():
+        means = [mean(found, "psnr").mean for found in by(some, "frames").values()]
+        ends[system], lost[system] = means[-1], max(means) - means[-1]
+    count, best = rows[-1]["frames"], max(ends, key=lambda name: ends[name])
+    worse = [f"{name} (-{loss:.2f} dB)" for name, loss in lost.items() if loss > LOSS_DB]
+    held = [name for name, loss in lost.items() if loss <= LOSS_DB]
+    return (
+        f"At {count} frames {best} has the highest PSNR, {ends[best]:.2f} dB; more than "
+        f"{LOSS_DB} dB below the best of its curve: {words(worse)}; not so: {words(held)}."
+    )
+
+
+def draw(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
+    """PSNR and SSIM over the number of frames."""
+    for axis, metric in zip(axes, ("psnr", "ssim"), strict=True):
+        curves(axis, rows, "frames", metric)
+        axis.set_xscale("log", base=2)
+    axes[0].legend(fontsize=7)
+
+
+PART = Part(
+    "How good is the avatar after 1, 2, 4 ... frames, far beyond the length of training?",
+    run,
+    answer,
+    ("PSNR of held-out frames (dB)", "SSIM"),
+    draw,
+)
