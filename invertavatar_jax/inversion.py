@@ -1,5 +1,6 @@
 """Two-stage incremental inversion: frames of a person -> an avatar. Paper 3.3, 3.4."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -44,8 +45,15 @@ def encode_latent(nets: Networks, weights: Weights, frame: Frame) -> Float[Array
     return nets.latent.apply(part(weights, "encoder"), frame.image, average)
 
 
-def texture_input(frame: Frame, residual: Float[Array, "b h w 3"]) -> Float[Array, "b u u 7"]:
-    """E_tex's input: colours, residual (-1 where unseen) and visibility. SPEC section 9.5."""
+def texture_input(
+    model: Model, frame: Frame, residual: Float[Array, "b h w 3"]
+) -> Float[Array, "b u u 7"]:
+    """E_tex's input: colours, residual (-1 where unseen) and visibility. SPEC section 9.5.
+
+    Of a posed texture (paper 4.3.2): image, residual and matte, u = h.
+    """
+    if model.posed_texture:
+        return jnp.concatenate([frame.image, residual, frame.matte], -1)
     visible = frame.uv_visible
     moved = grid_sample(residual, frame.uv_xy) * visible - (1 - visible)
     return jnp.concatenate([frame.uv_rgb, moved, visible], -1)
@@ -63,6 +71,7 @@ def triplane_input(frame: Frame, residual: Float[Array, "b h w 3"]) -> Float[Arr
 def refine(
     nets: Networks,
     weights: Weights,
+    model: Model,
     frames: Frame,
     rendered: Float[Array, "t b h w 3"],
     memory: Memory,
@@ -78,7 +87,7 @@ def refine(
     state = (None, None) if old is None else (old.texture_state, old.triplane_state)
     residual = rendered - frames.image
     unets = part(weights, "unet_encoder")
-    inputs = jax.vmap(texture_input)(frames, residual)
+    inputs = jax.vmap(functools.partial(texture_input, model))(frames, residual)
     offsets, texture_state = nets.texture_unet.apply(part(unets, "texture_unet"), inputs, state[0])
     inputs = jax.vmap(triplane_input)(frames, residual)
     modulation, triplane_state = nets.triplane_unet.apply(
@@ -169,7 +178,7 @@ def fold_chunk(
 
     keys = None if key is None else jax.random.split(key, count)
     rendered = jax.lax.map(see, (frames, keys))
-    return add_frames(memory, frames, refine(nets, weights, frames, rendered, memory))
+    return add_frames(memory, frames, refine(nets, weights, model, frames, rendered, memory))
 
 
 def reconstruct(

@@ -150,6 +150,10 @@ class Model:
     triplane_decoder: Decoder = Decoder()
     uv_resolution: int = 256
     departures: Departures = Departures()
+    # ablations of paper 4.3.2, both off in its model: E_tri shifts the tri-plane features and
+    # scales none; E_tex reads the posed image in place of the UV map
+    triplane_offsets: bool = _added(False)
+    posed_texture: bool = _added(False)
     # E_tex and E_tri read one frame and have no memory; only the tri-planes themselves are
     # modulated, not the features below them. SPEC sections 9.4 and 9.7
     one_shot: bool = _added(False)
@@ -289,12 +293,18 @@ def with_aggregator(model: Model, name: str) -> Model:
     return dataclasses.replace(model, **decoders)
 
 
-# recurrent models with other aggregators than the paper's, e.g. "small_min_conv_gru"
+# recurrent models with other aggregators than the paper's, e.g. "small_min_conv_gru", and with
+# other encoders: "small_offsets", "small_posed_texture"
+_ABLATED = ("paper", "small", "tiny", "tiny_paper")
 ABLATIONS = {
     f"{base}_{name}": with_aggregator(PRESETS[base], name)
-    for base in ("paper", "small", "tiny", "tiny_paper")
+    for base in _ABLATED
     for name in AGGREGATORS[1:]
 }
+for _base in _ABLATED:
+    _model = PRESETS[_base]
+    ABLATIONS[f"{_base}_offsets"] = dataclasses.replace(_model, triplane_offsets=True)
+    ABLATIONS[f"{_base}_posed_texture"] = dataclasses.replace(_model, posed_texture=True)
 
 
 PRIORS = {
@@ -344,7 +354,7 @@ def preset(name: str) -> Model:
     if name not in known:
         raise ValueError(
             f"got preset {name!r}, expected one of {', '.join(PRESETS)}; recurrent ones may end "
-            f"in _ and an aggregator: {', '.join(AGGREGATORS[1:])}"
+            f"in _ and an aggregator ({', '.join(AGGREGATORS[1:])}), offsets or posed_texture"
         )
     return known[name]
 

@@ -83,10 +83,13 @@ class TriplaneEncoder(_Unet):
     """E_tri: images of t frames -> scale and shift for half of the tri-plane features.
 
     Returns {resolution: [scale, shift]} for resolutions R/16 to R of the tri-plane network,
-    and the memory. Scales are 1 and shifts 0 when freshly initialised.
+    and the memory. Scales are 1 and shifts 0 when freshly initialised; with `offsets` all
+    scales stay 1 (the ablation of paper 4.3.2).
 
     Source: paper 3.3, 3.4; SPEC section 9.3.
     """
+
+    offsets: bool = False
 
     @nn.compact
     def __call__(
@@ -104,8 +107,9 @@ class TriplaneEncoder(_Unet):
 
     def _modulate(self, x: Float[Array, "b r r c"]) -> Float[Array, "2 b r r o"]:
         narrow, wide = x.astype(self.compute), jnp.promote_types(x.dtype, jnp.float32)
-        heads = [self._head(narrow, "scale", 1.0), self._head(narrow, "shift", 0.0)]
-        return jnp.stack(heads).astype(wide)
+        shift = self._head(narrow, "shift", 0.0)
+        scale = jnp.ones_like(shift) if self.offsets else self._head(narrow, "scale", 1.0)
+        return jnp.stack([scale, shift]).astype(wide)
 
     def _head(self, x: Float[Array, "b r r c"], kind: str, start: float):
         resolution, channels = x.shape[1], x.shape[-1]
@@ -153,4 +157,5 @@ def triplane_encoder(
         aggregator,
         batch_statistics,
         compute,
+        model.triplane_offsets,
     )

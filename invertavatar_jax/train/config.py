@@ -13,6 +13,7 @@ from invertavatar_jax.train.stages import STAGES
 from invertavatar_jax.train.stages.batching import Batching
 
 PACKAGE = "invertavatar_jax.train.stages"
+PRODUCTS = ("highest", "tensorfloat32")  # accelerators may shorten the operands; a CPU never does
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Training:
     total_steps: int
     seed: int
     deterministic: bool  # the same bits on any number of devices
+    products: str  # of float32 matrices: one of PRODUCTS
     mesh: MeshShape
     sharding: tuple  # rules of train.mesh
     log_every: int
@@ -79,12 +81,15 @@ def from_dict(values: Mapping[str, Any]) -> Training:
     """A run's settings of plain values, as to_dict gives them or JSON has kept them.
 
     Raises:
-        ValueError: on an unknown or a missing key, a stage or a preset that does not exist,
-            or a batch that microbatches do not divide.
+        ValueError: on an unknown or a missing key, a stage, a preset or a kind of products
+            that does not exist, or a batch that microbatches do not divide.
     """
     known = stage_module(str(values.get("stage"))).Settings
     training = fill(Training, {**values, "settings": fill(known, values.get("settings", {}))})
     settings.preset(training.preset)
+    if training.products not in PRODUCTS:
+        known = ", ".join(PRODUCTS)
+        raise ValueError(f"products: got {training.products!r}, expected one of {known}")
     if training.batch_size % training.microbatch:
         raise ValueError(
             f"batch_size: got {training.batch_size}, expected a multiple of the microbatch of "

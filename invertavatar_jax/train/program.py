@@ -1,6 +1,7 @@
 """What a run computes: its stage on its mesh, every program compiled when first used."""
 
-from collections.abc import Hashable, Sequence
+import functools
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from invertavatar_jax.train import mesh as meshes
 from invertavatar_jax.train import processes
 from invertavatar_jax.train import step as steps
 from invertavatar_jax.train.config import Training, stage_module
-from invertavatar_jax.train.stage import Phase
+from invertavatar_jax.train.stage import Phase, Stage
 from invertavatar_jax.train.state import TrainState, make_state
 
 
@@ -38,7 +39,8 @@ class Program:
         """
         self.model = settings.preset(training.preset)
         module = stage_module(training.stage)
-        self.stage = module.make(self.model, training.settings, training.batching)
+        stage = module.make(self.model, training.settings, training.batching)
+        self.stage = _with_products(stage, training.products)
         self.placing = steps.Placing(
             meshes.make_mesh(training.mesh.data, training.mesh.model, devices),
             training.batch_size // training.microbatch,
@@ -133,3 +135,22 @@ class Program:
         processes.wait_for_all("compiled")
         counted = turns * cost.count(hlo.parse(lowered.as_text("hlo"))).flops
         return counted / self.placing.mesh.shape["model"]
+
+
+def _with_products(stage: Stage, products: str) -> Stage:
+    """The stage, traced with that precision of float32 matrix products."""
+
+    def precisely(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def traced(*args):
+            with jax.default_matmul_precision(products):
+                return function(*args)
+
+        return traced
+
+    def phases(variant: Hashable) -> tuple[Phase, ...]:
+        changed = lambda phase: phase._replace(loss=precisely(phase.loss))
+        return tuple(changed(phase) for phase in stage.phases(variant))
+
+    show, measure = precisely(stage.show), precisely(stage.measure)
+    return stage._replace(phases=phases, show=show, measure=measure)

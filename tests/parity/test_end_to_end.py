@@ -131,12 +131,14 @@ def test_few_shot_inversion_equals_the_released_one(name):
     each = [see(memory.coarse, i).image for i in range(4)]
     rendered = jnp.stack(each)
     case.check_image("e4e_image", nchw(rendered[:, 0]))
-    uv = jax.vmap(inversion.texture_input)(frames, rendered - frames.image)
+    uv = jax.vmap(functools.partial(inversion.texture_input, MODEL))(
+        frames, rendered - frames.image
+    )
     case.check_image("unet_uv_input", nchw(uv[:, 0]))
     if name == "fs_inversion_eval":  # what the chunk's own residuals are, is drawn already
         add = jax.jit(
             lambda w, memory, frames, rendered: inversion.add_frames(
-                memory, frames, inversion.refine(nets, w, frames, rendered, memory)
+                memory, frames, inversion.refine(nets, w, MODEL, frames, rendered, memory)
             )
         )
         memory = add(weights, memory, frames, rendered)

@@ -213,7 +213,7 @@ class _Lesson:
         def refine(nets, weights, coarse, memory: Memory, i) -> Memory:
             numbers = i * chunk + jnp.arange(chunk)
             some, seen = (jax.tree.map(lambda x: x[numbers], tree) for tree in (frames, coarse))
-            refinement = inversion.refine(nets, weights, some, seen, memory)
+            refinement = inversion.refine(nets, weights, self.model, some, seen, memory)
             return inversion.add_frames(memory, some, refinement)
 
         def see(memory: Memory, i):

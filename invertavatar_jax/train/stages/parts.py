@@ -20,10 +20,13 @@ ENCODERS = ("encoder", "unet_encoder")  # they have batch statistics
 Places = Mapping[str, str]
 
 
-def complete(model: Model, key: jax.Array, weights: Weights | None) -> Weights:
+def complete(
+    model: Model, key: jax.Array, weights: Weights | None, *, exact: bool = False
+) -> Weights:
     """Weights of all networks: fresh ones where the given ones lack a name.
 
-    What is given beyond them (discriminators) stays.
+    Args:
+        exact: drops what is given beyond them (discriminators, another aggregator).
 
     Raises:
         UserError: a given leaf has the shape of another model.
@@ -31,7 +34,14 @@ def complete(model: Model, key: jax.Array, weights: Weights | None) -> Weights:
     given = weights or {"params": {}, "buffers": {}}
     expected = networks.shapes(model)
     fresh = expected if _holds(given, expected) else networks.init(model, key)
-    return {name: _over(fresh[name], given[name], name) for name in expected}
+    found = {name: _over(fresh[name], given[name], name) for name in expected}
+    return _only(found, expected) if exact else found
+
+
+def _only(tree: Any, expected: Any) -> Any:
+    if not isinstance(expected, Mapping):
+        return tree
+    return {name: _only(tree[name], below) for name, below in expected.items()}
 
 
 def _holds(given: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from invertavatar_jax.settings import Model
 from invertavatar_jax.supervise import losses
 from invertavatar_jax.train.examples import Example
 from invertavatar_jax.train.stage import Group, Inputs, Outcome, Phase, Stage, Start
+from invertavatar_jax.train.stages import parts
 from invertavatar_jax.train.stages.batching import Batching
 from invertavatar_jax.types import Frame
 
@@ -77,7 +78,7 @@ def make(model: Model, own: Settings, batching: Batching) -> Stage:
         )
 
     def start(key, weights) -> Start:
-        begin = networks.init(model, key) if weights is None else weights
+        begin = parts.complete(model, key, weights, exact=True)
         return Start({"all": begin["params"]}, begin["buffers"])
 
     def measure(params, average, buffers, batch, key):
@@ -165,24 +166,41 @@ def _fold_some(
 ) -> Memory:
     """The memory after 1 to t of the source frames, a number drawn for the batch.
 
+    Models of fixed windows see no more than a window's frames, at once.
+
     Args:
         first: the coarse avatar's image in the first frame.
     """
-    history = []
-    for i in range(sources.image.shape[0]):
-        chunk = jax.tree.map(lambda x, i=i: x[i : i + 1], sources)
-        if i == 0:
-            rendered = first
-        else:
-            frame = jax.tree.map(lambda x: x[0], chunk)
-            rendered = inversion.render_coarse(nets, weights, model, memory, frame).image
-        rendered = jax.lax.stop_gradient(rendered)[None]
-        refinement = inversion.refine(nets, weights, chunk, rendered, memory)
-        memory = inversion.add_frames(memory, chunk, refinement)
-        history.append((memory.refinement, memory.colours))
-    last = jax.random.randint(key, (), 0, len(history))
-    refinement, colours = jax.tree.map(lambda *x: jnp.stack(x)[last], *history)
-    return memory._replace(refinement=refinement, colours=colours)
+    begun = jax.lax.stop_gradient(memory)
+
+    def see(frame: Frame) -> Float[Array, "b h w 3"]:
+        image = inversion.render_coarse(nets, weights, model, begun, frame).image
+        return jax.lax.stop_gradient(image)
+
+    def fold(memory: Memory, frames: Frame, rendered: Float[Array, "t b h w 3"]) -> Memory:
+        refinement = inversion.refine(nets, weights, model, frames, rendered, memory)
+        return inversion.add_frames(memory, frames, refinement)
+
+    first = jax.lax.stop_gradient(first)
+    most = networks.window(model) or len(sources.image)
+    frames = jax.tree.map(lambda x: x[:most], sources)
+    rest = jax.tree.map(lambda x: x[1:], frames)
+    count = jax.random.randint(key, (), 0, len(frames.image)) + 1
+    if networks.window(model):
+        seen = jnp.concatenate([first[None], jax.lax.map(see, rest)])
+        some = lambda n: jax.tree.map(lambda x: x[:n], (frames, seen))
+        ways = [lambda n=n: fold(memory, *some(n)) for n in range(1, len(seen) + 1)]
+        return jax.lax.switch(count - 1, ways)
+
+    def turn(memory: Memory, step: tuple[Array, Frame]) -> tuple[Memory, None]:
+        number, frame = step
+        one = jax.tree.map(lambda x: x[None], frame)
+        more = lambda: fold(memory, one, see(frame)[None])
+        return jax.lax.cond(number < count, more, lambda: memory), None
+
+    memory = fold(memory, jax.tree.map(lambda x: x[:1], frames), first[None])
+    numbers = jnp.arange(1, len(frames.image))
+    return jax.lax.scan(turn, memory, (numbers, rest))[0]
 
 
 def _low(x: Float[Array, "b h w c"], side: int) -> Float[Array, "b n n c"]:
