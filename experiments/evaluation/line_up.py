@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -47,7 +48,7 @@ class LineUp(NamedTuple):
 
 
 class Workshop:
-    """Opens models and keeps them: those with equal sizes share what they have compiled."""
+    """Opens models and systems and keeps them: equal sizes share what is compiled."""
 
     def __init__(self, preset: str):
         """Opens none yet.
@@ -57,6 +58,7 @@ class Workshop:
         """
         self.preset = preset
         self._models: dict[str, avatar.Model] = {}
+        self._systems: dict[tuple[str, str | None], systems.System] = {}
         self._prepared: dict[settings.Model, systems.Preparation] = {}
 
     def model(self, path: str | None, variant: str = "") -> avatar.Model:
@@ -72,6 +74,17 @@ class Workshop:
         if seen not in self._prepared:
             self._prepared[seen] = systems.Preparation(model.head, seen)
         return systems.Bench(model, self._prepared[seen])
+
+    def system(self, name: str, path: str | None) -> systems.System:
+        """The system of that name with the weights of a file, or the preset's own."""
+        if (name, path) not in self._systems:
+            model = self.model(path, name if path is None and name in TRAINED else "")
+            window = networks.window(model.sizes)
+            make = OURS.get(name, systems.ours)
+            if window and make is systems.ours:
+                make = functools.partial(systems.averaged, window=window)
+            self._systems[name, path] = make(self.bench(model))
+        return self._systems[name, path]
 
     def about(self, path: str | None) -> str:
         """Which weights these are."""
@@ -139,19 +152,11 @@ def line_up(
             continue
         else:
             path = files.get(name, weights if name in OURS else None)
-            one, of = _open(name, workshop, path), f"weights {workshop.about(path)}"
+            one = workshop.system(name, path)
+            of = "no weights" if name == "textured_mesh" else f"weights {workshop.about(path)}"
         found.systems[name] = one
         found.about[name] = f"{one.about}; {of}"
     return found
-
-
-def _open(name: str, workshop: Workshop, path: str | None) -> systems.System:
-    model = workshop.model(path, name if path is None and name in TRAINED else "")
-    bench = workshop.bench(model)
-    if name in OURS and name != "ours":
-        return OURS[name](bench)
-    window = networks.window(model.sizes)
-    return systems.averaged(bench, window) if window else systems.ours(bench)
 
 
 def _what_frames_need(sizes: settings.Model) -> settings.Model:
@@ -161,7 +166,6 @@ def _what_frames_need(sizes: settings.Model) -> settings.Model:
         sizes,
         texture_decoder=plain,
         triplane_decoder=plain,
-        latent_trunk=trunk,
         texture_trunk=trunk,
         triplane_trunk=trunk,
         triplane_offsets=False,

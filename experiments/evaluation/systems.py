@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from invertavatar_jax import frames, inversion, networks, prior, settings
-from invertavatar_jax.avatar import Avatar, Model, Observation
+from invertavatar_jax.avatar import Avatar, Model, Observation, make_steps
 from invertavatar_jax.fit import morphable
 from invertavatar_jax.generator import Features
 from invertavatar_jax.inversion import Memory
 from invertavatar_jax.metrics import baselines
-from invertavatar_jax.pure import part
+from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.types import Camera, Drive, Frame
 
 AT_ONCE = 4  # driven frames per call
@@ -45,8 +45,12 @@ class Preparation:
     """
 
     def __init__(self, head: morphable.HeadModel, sizes: settings.Model):
-        """Prepares the head."""
+        """Prepares the head, and what no aggregator or U-Net takes part in."""
+        nets = networks.build(sizes)
+        start = lambda weights, frame: inversion.start(nets, weights, sizes, frame)
         self.geometry = frames.geometry(head, sizes)
+        self.start: Callable[[Weights, Frame], Memory] = jax.jit(start)
+        self.draw = make_steps(sizes).draw
         self._kept: OrderedDict[tuple[int, ...], tuple[Any, Any]] = OrderedDict()
 
     def frames(self, seen: Sequence[Observation]) -> list[frames.Prepared]:
@@ -91,8 +95,15 @@ class Bench(NamedTuple):
             some = driving[begin : begin + AT_ONCE]
             filled = [*some, *[some[-1]] * (AT_ONCE - len(some))]
             drives = self.prepared.drive(avatar.identity, filled)
-            images.append(np.asarray(self.model.draw(avatar, drives))[: len(some)])
+            made = self.prepared.draw(self.without_unets, avatar, drives, None)
+            images.append(np.asarray(made)[: len(some)])
         return np.concatenate(images)
+
+    @property
+    def without_unets(self) -> Weights:
+        """The weights that all models of these sizes have: equal in form, so equally compiled."""
+        kept = lambda tree: {name: tree[name] for name in tree if name != "unet_encoder"}
+        return {kind: kept(tree) for kind, tree in self.model.weights.items()}
 
 
 def open_bench(model: Model) -> Bench:
@@ -116,10 +127,17 @@ def coarse(bench: Bench) -> System:
     """Latent inversion of the first frame alone. Source: paper 4.3.2."""
 
     def reconstruct(seen: Sequence[Observation]) -> Avatar:
-        stream = bench.model.observe(None, bench.prepared.frames(seen[:1])[0])
-        return bench.model.finish(stream)._replace(maps=stream.memory.coarse)
+        made = bench.prepared.frames(seen[:1])[0]
+        memory = bench.prepared.start(bench.without_unets, made.frame)
+        memory = inversion.add_frames(memory, jax.tree.map(lambda x: x[None], made.frame), None)
+        return _avatar(bench, memory, memory.coarse, made)
 
     return System("without the second stage", reconstruct, bench.render, most=1)
+
+
+def _avatar(bench: Bench, memory: Memory, maps: Features, first: frames.Prepared) -> Avatar:
+    behind = first.background if bench.model.sizes.departures.background else None
+    return Avatar(memory.w_plus, maps, memory.colours, behind, jnp.asarray(first.identity))
 
 
 def averaged(bench: Bench, window: int) -> System:
@@ -134,10 +152,6 @@ def averaged(bench: Bench, window: int) -> System:
     nets = networks.build(sizes)
 
     @jax.jit
-    def begin(weights, frame: Frame) -> Memory:
-        return inversion.start(nets, weights, sizes, frame)
-
-    @jax.jit
     def add(weights, memory: Memory, total: Features, some: Frame) -> tuple[Memory, Features]:
         seen = inversion.fold_chunk(nets, weights, sizes, memory, some)
         maps = inversion.finish(nets, weights, sizes, seen)
@@ -145,7 +159,7 @@ def averaged(bench: Bench, window: int) -> System:
 
     def reconstruct(seen: Sequence[Observation]) -> Avatar:
         made = bench.prepared.frames(seen)
-        memory = begin(weights, made[0].frame)
+        memory = bench.prepared.start(bench.without_unets, made[0].frame)
         total = jax.tree.map(jnp.zeros_like, memory.coarse)
         firsts = range(0, len(made), window)
         for first in firsts:
@@ -153,9 +167,7 @@ def averaged(bench: Bench, window: int) -> System:
             chunk = jax.tree.map(lambda *x: jnp.stack(x), *some)
             memory, total = add(weights, memory, total, chunk)
         maps = jax.tree.map(lambda x: x / len(firsts), total)
-        background = made[0].background if sizes.departures.background else None
-        identity = jnp.asarray(made[0].identity)
-        return Avatar(memory.w_plus, maps, memory.colours, background, identity)
+        return _avatar(bench, memory, maps, made[0])
 
     about = "each frame alone" if window == 1 else f"windows of {window} frames"
     return System(f"{about}, features averaged", reconstruct, bench.render)
