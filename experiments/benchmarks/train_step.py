@@ -24,7 +24,7 @@ import jax
 from configs import fewshot as fewshot_config
 from experiments.benchmarks import measure, pipeline
 from experiments.benchmarks.train_step_ours import ADAM, Trainer, make_batch, reconstruction
-from experiments.streaming import count_compilations
+from experiments.long_sequences.streaming import count_compilations
 from invertavatar_jax import avatar, settings
 from invertavatar_jax.train import config, samples
 from invertavatar_jax.train.stages import fewshot

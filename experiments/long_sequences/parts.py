@@ -1,6 +1,17 @@
 """All parts of the study, in the order of the page."""
 
-from experiments.long_sequences import corrupted, gates, memory, order, quality, repeated
+from experiments.long_sequences import (
+    corrupted,
+    devices,
+    drift,
+    gates,
+    memory,
+    order,
+    quality,
+    repeated,
+    scans,
+    streaming,
+)
 
 PARTS = {
     "quality": quality.PART,
@@ -9,4 +20,8 @@ PARTS = {
     "corrupted": corrupted.PART,
     "memory": memory.PART,
     "gates": gates.PART,
+    "drift": drift.PART,
+    "stream": streaming.PART,
+    "scans": scans.PART,
+    "devices": devices.PART,
 }

@@ -62,15 +62,9 @@ class Shared(NamedTuple):
 class System:
     """One aggregator with its weights."""
 
-    def __init__(
-        self, name: str, sizes: settings.Model, weights: Weights, *, compute: str = "float32"
-    ):
-        """Compiles nothing yet.
-
-        Args:
-            compute: of E_tex and E_tri; one of networks.COMPUTE.
-        """
-        nets = networks.build(sizes, compute=compute)
+    def __init__(self, name: str, sizes: settings.Model, weights: Weights):
+        """Compiles nothing yet."""
+        nets = networks.build(sizes)
         self.name, self.sizes, self.window = name, sizes, networks.window(sizes)
         self.nets = nets
         self.unets = jax.device_put(part(weights, UNETS))
@@ -78,14 +72,7 @@ class System:
         self.weights = jax.device_put(without)
         self.shared = _share(settings.with_aggregator(sizes, settings.AGGREGATORS[0]))
 
-        def refine(unets: Weights, states: Any, texture: Array, planes: Array) -> Refinement:
-            before = (None, None) if states is None else states
-            say = lambda net, key, seen, state: net.apply(part(unets, key), seen, state)
-            offsets, kept = say(nets.texture_unet, "texture_unet", texture, before[0])
-            modulation, kept_too = say(nets.triplane_unet, "triplane_unet", planes, before[1])
-            return Refinement(offsets, modulation, kept, kept_too)
-
-        self.refine = jax.jit(refine)
+        self.refine = jax.jit(make_refine(nets))
 
     def begin(self, first: Prepared) -> Begun:
         """The coarse avatar of the first frame."""
@@ -159,6 +146,19 @@ class System:
         stack = lambda name: jnp.concatenate([getattr(one, name) for one in seen])
         made = self.refine(self.unets, None, stack("texture"), stack("planes"))
         return self._finish(begun, made)
+
+
+def make_refine(nets: networks.Networks) -> Callable[..., Refinement]:
+    """E_tex and E_tri as a function of weights, states (None: empty ones) and their inputs."""
+
+    def refine(unets: Weights, states: Any, texture: Array, planes: Array) -> Refinement:
+        before = (None, None) if states is None else states
+        say = lambda net, key, seen, state: net.apply(part(unets, key), seen, state)
+        offsets, kept = say(nets.texture_unet, "texture_unet", texture, before[0])
+        modulation, kept_too = say(nets.triplane_unet, "triplane_unet", planes, before[1])
+        return Refinement(offsets, modulation, kept, kept_too)
+
+    return refine
 
 
 @functools.cache
