@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from experiments.evaluation import options, page, people, report, score
+from experiments.evaluation import options, page, people, report, score, views
 from experiments.evaluation.experiment import Experiment, Part
 from experiments.evaluation.footage import Footage
 from experiments.evaluation.line_up import LineUp, Workshop, line_up
@@ -103,6 +103,9 @@ def run(experiment: Experiment, args: argparse.Namespace, workshop: Workshop) ->
         seconds=time.monotonic() - begun,
     )
     write(experiment, args.out, result, album)
+    if experiment.views:
+        bench = workshop.bench(workshop.model(args.weights))
+        views.write(args.out / f"{experiment.name}_views.png", bench, plans[0].tasks)
     return 0
 
 

@@ -58,6 +58,7 @@ class Experiment(NamedTuple):
             gives a curve.
         systems: names of line_up, in the paper's order.
         every_count: its picture has a column for every number of source frames.
+        views: our avatars are also drawn from the sides, and their geometry.
     """
 
     name: str
@@ -65,3 +66,4 @@ class Experiment(NamedTuple):
     parts: tuple[Part, ...]
     systems: tuple[str, ...]
     every_count: bool = False
+    views: bool = False

@@ -91,7 +91,7 @@ def _part(experiment: Experiment, part: Part, result: Result, paper: Paper) -> I
             for measure, names in part.measures.items():
                 cells.append(of_paper(paper, experiment.name, f"{part.name}/{measure}", system))
                 if measure == PARAMETERS:
-                    cells.append(_parameters(system))
+                    cells.append(parameters(system))
                     continue
                 cells += [_cell(row.get(n)) for n in _run(names, metrics)] or [NOT_RUN]
             cells += [_cell(row.get(name)) for name in part.besides]
@@ -99,7 +99,7 @@ def _part(experiment: Experiment, part: Part, result: Result, paper: Paper) -> I
 
 
 @functools.cache
-def _parameters(system: str) -> str:
+def parameters(system: str) -> str:
     """Millions of parameters of a generator at the paper's size, counted from the settings."""
     sizes = settings.prior("paper" if system == "our_prior" else "next3d")
     return f"{prior.parameter_counts(prior.build(sizes))['generator'] / 1e6:.2f}"

@@ -1,0 +1,70 @@
+"""Every table and figure runs from end to end, at the smallest size with random weights."""
+
+import json
+
+import pytest
+
+from experiments import paper_table
+from experiments.evaluation import driver, people
+from experiments.evaluation.line_up import Workshop
+
+EXPERIMENTS = {one.name: one for one in paper_table.experiments()}
+PEOPLE, FRAMES, SIDE = 2, 6, 32
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """Rendered people, and models that are opened and compiled once."""
+    folder = tmp_path_factory.mktemp("people")
+    people.rendered(folder, PEOPLE, FRAMES, SIDE, SIDE)
+    return folder, Workshop("tiny")
+
+
+def run(name, shared, folder, *options):
+    rendered, workshop = shared
+    argv = ["--smoke", "--out", str(folder), "--people-from", str(rendered), *options]
+    return driver.main(EXPERIMENTS[name], argv, workshop)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_it_runs(name, shared, tmp_path):
+    assert run(name, shared, tmp_path) == 0
+    result = json.loads((tmp_path / f"{name}.json").read_text())
+    experiment = EXPERIMENTS[name]
+    assert {*result["systems"], *result["not_run"]["systems"]} == {*experiment.systems}
+    assert result["manifest"]["seeds"] == {"all": driver.SEED} and result["seconds"] > 0
+    for part in experiment.parts:
+        held = result["parts"][part.name]
+        assert {*held["metrics"], *result["not_run"]["metrics"]} >= {*part.metrics}
+        systems = {row["system"] for row in held["summary"]}
+        assert systems == {*result["systems"]}
+        assert (tmp_path / f"{name}_{part.name}.png").stat().st_size > 1000
+    page = (tmp_path / f"{name}.md").read_text()
+    assert all(f"| {system} |" in page for system in experiment.systems)
+
+
+def test_every_number_of_the_paper_has_a_column():
+    from experiments.evaluation.page import read_paper
+
+    for name, held in read_paper().items():
+        if name == "source":
+            continue
+        known = {f"{p.name}/{measure}" for p in EXPERIMENTS[name].parts for measure in p.measures}
+        assert {*held["columns"]} <= known
+        assert {*held["rows"]} <= {*EXPERIMENTS[name].systems}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--baseline", "conv_fusion"], "expected NAME=PATH"),
+        (["--outside", "rome=nowhere"], "there is no picture"),
+        (["--outside", "rome=a", "--baseline", "rome=b"], "choose one"),
+        (["--baseline", "conv_fusion=nowhere.safetensors"], "nowhere.safetensors"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_sentence(options, sentence, shared, tmp_path, capsys):
+    assert run("table2", shared, tmp_path, *options) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("table2: ") and sentence in told
+    assert not (tmp_path / "table2.json").exists()
