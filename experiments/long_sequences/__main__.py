@@ -44,31 +44,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     clips = people.rendered(folder, amounts.people, count, drawn, side)
     geometry = frames.geometry(morphable.load_head_model(), sizes)
     study = Study(systems, clips.clips, geometry, amounts, SEED)
-    before = read_before(options, clips.about, about)
-    rows, answers = [], dict(before.get("parts", {}))
+    made = read_before(options, clips.about, about)
+    given = {**vars(options), "amounts": dataclasses.asdict(amounts)}
+    given = {k: v if k in ("preset", "amounts") else str(v) for k, v in given.items()}
     for name in options.parts:
         clock = time.monotonic()
-        found = [{"part": name, **row} for row in PARTS[name].run(study)]
-        rows += found
+        found = [{"part": name, **_rounded(row)} for row in PARTS[name].run(study)]
         seconds = round(time.monotonic() - clock, 1)
-        answers[name] = {"answer": PARTS[name].answer(found), "seconds": seconds}
-        print(f"{name} ({seconds} s): {answers[name]['answer']}")
-    kept = [row for row in before.get("rows", []) if row["part"] not in options.parts]
-    given = {**vars(options), "amounts": dataclasses.asdict(amounts)}
-    result = report.make(
-        NAME,
-        {k: v if k in ("preset", "amounts") else str(v) for k, v in given.items()},
-        data=clips.about,
-        seed=SEED,
-        systems=about,
-        not_run={"systems": missing, "metrics": {}},
-        parts=answers,
-        rows=[*kept, *map(_rounded, rows)],
-        seconds=before.get("seconds", 0.0) + time.monotonic() - begun,
-    )
-    report.write(options.out / f"{NAME}.json", result)
+        said = {"answer": PARTS[name].answer(found), "seconds": seconds}
+        print(f"{name} ({seconds} s): {said['answer']}")
+        made = report.make(
+            NAME,
+            given,
+            data=clips.about,
+            seed=SEED,
+            systems=about,
+            not_run={"systems": missing, "metrics": {}},
+            parts={**made.get("parts", {}), name: said},
+            rows=[*(row for row in made.get("rows", []) if row["part"] != name), *found],
+            seconds=made.get("seconds", 0.0) + time.monotonic() - begun,
+        )
+        begun = time.monotonic()
+        report.write(options.out / f"{NAME}.json", made)  # now, as later parts take long
     with files.replacing(options.out / f"{NAME}.html") as temporary:
-        temporary.write_text(page.write(result, PARTS), encoding="utf-8")
+        temporary.write_text(page.write(made, PARTS), encoding="utf-8")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -142,7 +141,7 @@ def read_before(options: argparse.Namespace, data: Any, systems: dict[str, str])
         UserError: it was made of something else.
     """
     path = options.out / f"{NAME}.json"
-    if not path.exists() or set(options.parts) == set(PARTS):
+    if not path.exists():
         return {}
     before = json.loads(path.read_text(encoding="utf-8"))
     now = {"preset": options.preset, "data": data, "systems": systems}

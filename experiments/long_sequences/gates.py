@@ -16,6 +16,7 @@ from invertavatar_jax.encode.decoder import DoubleConv
 from invertavatar_jax.pure import part
 
 NETWORKS = ("texture_unet", "triplane_unet")
+LONGEST = 10_000.0  # frames; gates that are shut for good remember forever
 Level = Float[Array, "b h w c"]
 
 
@@ -68,7 +69,8 @@ def run(study: Study) -> list[Row]:
     """Means of the update gates, and 1 / mean: how many frames are remembered.
 
     The length of a channel is 1 over its update, averaged over frames and pixels; the row
-    holds the median of a level's channels and their 10th and 90th percentile.
+    holds the median of a level's channels and their 10th and 90th percentile. LONGEST is where
+    lengths are cut.
     """
     rows = []
     named = {name: one for name, one in study.systems.items() if name in UPDATES}
@@ -83,7 +85,7 @@ def run(study: Study) -> list[Row]:
             state = sitting.fold(state, number)
         sides = [leaf.shape[1] for leaf in state.refinement.texture_state]
         for (network, level), values in seen.items():
-            length = 1 / np.mean(values, 0)
+            length = 1 / np.maximum(np.mean(values, 0), 1 / LONGEST)
             few, median, many = np.percentile(length, (10, 50, 90))
             rows.append(
                 {
