@@ -51,11 +51,15 @@ def run(study: Study) -> list[Row]:
         rng = np.random.default_rng(study.seed)
         person, at = sitting.person, study.amounts.corrupted_at
         clean = _follow(sitting, study, sitting.reading(at))
+        scores = {after: sitting.score(state)["psnr"] for after, state in clean.items()}
         for kind, corrupt in KINDS.items():
             seen = corrupt(person.observation(at), others[person.name], rng)
             spoilt = sitting.system.read(sitting.begun, person.prepare(seen))
             for after, state in _follow(sitting, study, spoilt).items():
-                rows.append(_row(sitting, kind, after, state, clean[after]))
+                row = {"system": sitting.system.name, "person": person.name, "kind": kind}
+                row |= {"after": after, "apart": _apart(sitting, state, clean[after])}
+                row["lost_db"] = scores[after] - sitting.score(state)["psnr"]
+                rows.append(row)
     return rows
 
 
@@ -76,17 +80,9 @@ def _follow(sitting: Sitting, study: Study, reading: Reading) -> dict[int, State
     return kept
 
 
-def _row(sitting: Sitting, kind: str, after: int, state: State, clean: State) -> Row:
+def _apart(sitting: Sitting, state: State, clean: State) -> float:
     here, there = sitting.maps(state)[0], sitting.maps(clean)[0]
-    size = distance(there, sitting.begun.memory.coarse)
-    return {
-        "system": sitting.system.name,
-        "person": sitting.person.name,
-        "kind": kind,
-        "after": after,
-        "lost_db": sitting.score(clean)["psnr"] - sitting.score(state)["psnr"],
-        "apart": distance(here, there) / size,
-    }
+    return distance(here, there) / distance(there, sitting.begun.memory.coarse)
 
 
 def answer(rows: Sequence[Row]) -> str:
@@ -104,9 +100,10 @@ def answer(rows: Sequence[Row]) -> str:
 
 
 def draw(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
-    """Lost PSNR after each kind of fault."""
-    for axis, some in zip(axes, by(rows, "kind").values(), strict=True):
+    """Lost PSNR after each kind of fault, and the change of the features after all of them."""
+    for axis, some in zip(axes, by(rows, "kind").values(), strict=False):
         curves(axis, some, "after", "lost_db")
+    curves(axes[-1], rows, "after", "apart")
     axes[0].legend(fontsize=7)
 
 
@@ -114,6 +111,9 @@ PART = Part(
     "A frame is noise, another person or black: what is lost at once, and when is it made good?",
     run,
     answer,
-    tuple(f"PSNR lost (dB), frames after {kind}" for kind in KINDS),
+    (
+        *(f"PSNR lost (dB), frames after {kind}" for kind in KINDS),
+        "change of the features, in parts of the refinement",
+    ),
     draw,
 )

@@ -13,11 +13,14 @@ from experiments.long_sequences.study import Part, Row, State, Study, by, words
 from experiments.long_sequences.systems import Reading, System
 from invertavatar_jax.aggregate import conv_gru, diagonal, min_conv_gru
 from invertavatar_jax.encode.decoder import DoubleConv
+from invertavatar_jax.inversion import Refinement
 from invertavatar_jax.pure import part
 
 NETWORKS = ("texture_unet", "triplane_unet")
+CAPTURED = "intermediates"
 LONGEST = 10_000.0  # frames; gates that are shut for good remember forever
 Level = Float[Array, "b h w c"]
+Updates = dict[str, list[Level]]  # of both networks, deepest level first
 
 
 def _of_conv_gru(weights: Any, memory: Level, x: Level) -> Level:
@@ -41,28 +44,30 @@ UPDATES: dict[str, Callable[[Any, Level, Level], Level]] = {
 }
 
 
-def updates(
-    system: System, network: str, state: State, reading: Reading
-) -> list[Float[Array, "b h w c"]]:
-    """The part of each level's memory that this frame replaces, deepest level first."""
+def make_updates(system: System) -> Callable[[Any, Refinement, Reading], Updates]:
+    """Compiles: weights of the U-Nets, memories, a frame -> what it replaces of each level."""
     name = system.sizes.texture_decoder.aggregator
-    weights, frame = part(system.unets, network), reading.texture
-    memory = state.refinement.texture_state
-    if network == "triplane_unet":
-        frame, memory = reading.planes, state.refinement.triplane_state
     convolved = lambda module, method: isinstance(module, DoubleConv)
-    net = getattr(system.nets, network)
-    _, kept = net.apply(weights, frame, memory, capture_intermediates=convolved, mutable=CAPTURED)
-    levels = kept[CAPTURED]
-    found = []
-    for i, before in enumerate(memory):
-        up = f"up{i + 1}"
-        (x,) = levels[up]["conv"]["__call__"]
-        found.append(UPDATES[name](weights["params"][up][name], before, x))
-    return found
 
+    def of_network(network: str, unets: Any, memory: Any, frame: Array) -> list[Level]:
+        weights, net = part(unets, network), getattr(system.nets, network)
+        _, kept = net.apply(
+            weights, frame, memory, capture_intermediates=convolved, mutable=CAPTURED
+        )
+        found = []
+        for i, before in enumerate(memory):
+            up = f"up{i + 1}"
+            (x,) = kept[CAPTURED][up]["conv"]["__call__"]
+            found.append(UPDATES[name](weights["params"][up][name], before, x))
+        return found
 
-CAPTURED = "intermediates"
+    @jax.jit
+    def updates(unets: Any, before: Refinement, reading: Reading) -> Updates:
+        texture = of_network(NETWORKS[0], unets, before.texture_state, reading.texture)
+        triplane = of_network(NETWORKS[1], unets, before.triplane_state, reading.planes)
+        return dict(zip(NETWORKS, (texture, triplane), strict=True))
+
+    return updates
 
 
 def run(study: Study) -> list[Row]:
@@ -74,13 +79,15 @@ def run(study: Study) -> list[Row]:
     """
     rows = []
     named = {name: one for name, one in study.systems.items() if name in UPDATES}
+    compiled = {name: make_updates(system) for name, system in named.items()}
     for sitting in study._replace(systems=named).sittings("gates"):
         state = sitting.fold(State(), 0)
         seen: dict[tuple[str, int], list[np.ndarray]] = {}
         for number in range(1, study.amounts.gated + 1):
-            for network in NETWORKS:
-                found = updates(sitting.system, network, state, sitting.reading(number))
-                for level, z in enumerate(found):
+            system, reading = sitting.system, sitting.reading(number)
+            found = compiled[system.name](system.unets, state.refinement, reading)
+            for network, levels in found.items():
+                for level, z in enumerate(levels):
                     seen.setdefault((network, level), []).append(np.asarray(z).mean((0, 1, 2)))
             state = sitting.fold(state, number)
         sides = [leaf.shape[1] for leaf in state.refinement.texture_state]

@@ -20,6 +20,7 @@ from invertavatar_jax.frames import Prepared
 SHARE = 8  # the patch's side is this part of the UV map's
 PAINT = (-1.0, 0.8, -1.0)  # green, which no face is
 COVER = (0.0, 0.0, 0.0)  # grey
+MEASURES = ("features", "image without colours", "image")
 UNSEEN = 1.0  # what uv_rgb is where nothing is seen
 
 
@@ -74,7 +75,7 @@ class Patch(NamedTuple):
 def run(study: Study) -> list[Row]:
     """What is left of the difference between both avatars.
 
-    `features` is the distance of their canonical features, `image` the mean difference of
+    `features` is the distance of their canonical features, the others the mean difference of
     their images as the first frame shows them, each in parts of what it was at once.
     """
     rows, remembered = [], study.amounts.remembered
@@ -84,7 +85,7 @@ def run(study: Study) -> list[Row]:
         read = lambda seen, sitting=sitting: sitting.system.read(sitting.begun, seen)
         plain, painted = (read(x) for x in (person.frame(0), patch.paint(person.frame(0))))
         states = [system.fold(State(), first) for first in (plain, painted)]
-        begun: tuple[float, float] | None = None
+        begun: dict[str, float] | None = None
         for after in range(remembered[-1] + 1):
             if after:
                 covered: Reading = read(patch.cover(person.frame(after)))
@@ -93,16 +94,21 @@ def run(study: Study) -> list[Row]:
                 left = _difference(sitting, states)
                 begun = left if begun is None else begun
                 row = {"system": system.name, "person": person.name, "after": after}
-                rows.append(row | {"features": left[0] / begun[0], "image": left[1] / begun[1]})
+                rows.append(row | {key: left[key] / begun[key] for key in MEASURES})
     return rows
 
 
-def _difference(sitting: Sitting, states: Sequence[State]) -> tuple[float, float]:
+def _difference(sitting: Sitting, states: Sequence[State]) -> dict[str, float]:
     maps = [sitting.maps(state)[0] for state in states]
     drive = sitting.person.frame(0).frame.drive
-    draw = lambda made, state: sitting.system.draw(sitting.begun, made, state, drive)
-    images = [draw(*pair) for pair in zip(maps, states, strict=True)]
-    return distance(*maps), float(np.abs(images[0] - images[1]).mean())
+
+    def apart(states: Sequence[State]) -> float:
+        draw = lambda made, state: sitting.system.draw(sitting.begun, made, state, drive)
+        one, other = (draw(*pair) for pair in zip(maps, states, strict=True))
+        return float(np.abs(one - other).mean())
+
+    bare = [state._replace(colours=None) for state in states]
+    return dict(zip(MEASURES, (distance(*maps), apart(bare), apart(states)), strict=True))
 
 
 def answer(rows: Sequence[Row]) -> str:
@@ -110,16 +116,17 @@ def answer(rows: Sequence[Row]) -> str:
     last = rows[-1]["after"]
     ends = {name: by(some, "after")[last] for name, some in by(rows, "system").items()}
     share = lambda name, value: f"{mean(ends[name], value).mean:.0%}"
-    said = [f"{name} {share(name, 'features')} ({share(name, 'image')})" for name in ends]
+    said = [f"{name} {', '.join(share(name, value) for value in MEASURES)}" for name in ends]
     return (
-        f"{last} frames after a patch was last seen, this is left of its effect on the features "
-        f"(on the image, with the observed colours): {', '.join(said)}."
+        f"{last} frames after a patch was last seen, this is left of its effect on the features, "
+        "on the image that they give alone, and on the whole image with the observed colours: "
+        f"{'; '.join(said)}."
     )
 
 
 def draw(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
     """Both parts over the frames since."""
-    for axis, value in zip(axes, ("features", "image"), strict=True):
+    for axis, value in zip(axes, MEASURES, strict=True):
         curves(axis, rows, "after", value)
         axis.set_ylim(bottom=0)
     axes[0].legend(fontsize=7)
@@ -129,6 +136,10 @@ PART = Part(
     "A patch is seen in the first frame alone: how much of it does the avatar still show?",
     run,
     answer,
-    ("left in the canonical features", "left in the image"),
+    (
+        "left in the canonical features",
+        "left in the image without observed colours",
+        "left in the image",
+    ),
     draw,
 )

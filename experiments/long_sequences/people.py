@@ -1,6 +1,6 @@
 """One person as the systems see them: frames that make the avatar, others that score it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -35,6 +35,7 @@ class Person:
         self.moments, self.seed = moments, seed
         rest = len(clip.frames) - moments
         self.scored = [moments + (i + 1) * rest // (held_out + 1) for i in range(held_out)]
+        self.readings: dict[str, dict[int, Any]] = {}  # kept for systems that read alike
         self._kept: dict[int, Prepared] = {}
         self._drives: Drive | None = None
 

@@ -20,7 +20,9 @@ def run(study: Study) -> list[Row]:
                 # whole windows are added up here, so that they are seen once
                 state = sitting.maps(state)[1]
                 row = {"system": sitting.system.name, "person": sitting.person.name}
-                rows.append({**row, "frames": count, **sitting.score(state)})
+                row |= {"frames": count, **sitting.score(state)}
+                bare = sitting.person.score(sitting.images(state, colours=False))
+                rows.append({**row, "psnr_without_colours": bare["psnr"]})
     return rows
 
 
@@ -40,8 +42,8 @@ def answer(rows: Sequence[Row]) -> str:
 
 
 def draw(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
-    """PSNR and SSIM over the number of frames."""
-    for axis, metric in zip(axes, ("psnr", "ssim"), strict=True):
+    """PSNR, with and without the observed colours, and SSIM over the number of frames."""
+    for axis, metric in zip(axes, ("psnr", "psnr_without_colours", "ssim"), strict=True):
         curves(axis, rows, "frames", metric)
         axis.set_xscale("log", base=2)
     axes[0].legend(fontsize=7)
@@ -51,6 +53,6 @@ PART = Part(
     "How good is the avatar after 1, 2, 4 ... frames, far beyond the length of training?",
     run,
     answer,
-    ("PSNR of held-out frames (dB)", "SSIM"),
+    ("PSNR of held-out frames (dB)", "PSNR without the observed colours (dB)", "SSIM"),
     draw,
 )

@@ -26,11 +26,11 @@ class Amounts:
     people: int = 3
     moments: int = 32  # of a person that make avatars
     rest: int = 8  # of which some are scored
-    held_out: int = 3
+    held_out: int = 2
     counts: tuple[int, ...] = tuple(2**n for n in range(11))
-    ordered: int = 16  # frames of a clip whose order changes
+    ordered: int = 10  # frames of a clip whose order changes
     random_orders: int = 32
-    repeats: tuple[int, ...] = tuple(2**n for n in range(8))
+    repeats: tuple[int, ...] = tuple(2**n for n in range(7))
     corrupted_at: int = 8
     recovery: tuple[int, ...] = (0, 1, 2, 4, 8, 16)  # frames after the corrupted one
     remembered: tuple[int, ...] = (0, 1, 2, 4, 8, 16, 31)  # frames after the first one
@@ -45,13 +45,13 @@ SMOKE = Amounts(
     moments=3,
     rest=2,
     held_out=1,
-    counts=(1, 2, 4),
-    ordered=3,
+    counts=(1, 4),  # and all other clips: a window of three or one frame is compiled
+    ordered=4,
     random_orders=2,
-    repeats=(1, 2, 4),
-    corrupted_at=1,
+    repeats=(1, 4),
+    corrupted_at=2,
     recovery=(0, 1),
-    remembered=(0, 1, 2),
+    remembered=(0, 2, 3),
     gated=2,
     drifting=(1, 4),
     streamed=150,
@@ -66,7 +66,9 @@ class Sitting:
         """Inverts the person's first frame."""
         self.system, self.person = system, person
         self.begun: Begun = system.begin(person.frame(0))
-        self._readings: dict[int, Reading] = {}
+        if system.reads_as not in person.readings:
+            person.readings = {system.reads_as: {}}  # those of another system are dropped
+        self._readings: dict[int, Reading] = person.readings[system.reads_as]
 
     def reading(self, number: int) -> Reading:
         """What frame `number` of the person's endless clip says."""
@@ -83,10 +85,15 @@ class Sitting:
         """As of System."""
         return self.system.maps(self.begun, state)
 
-    def images(self, state: State) -> np.ndarray:
-        """The held-out frames, as the avatar shows them."""
+    def images(self, state: State, *, colours: bool = True) -> np.ndarray:
+        """The held-out frames, as the avatar shows them.
+
+        Args:
+            colours: with the observed ones, whose mean over the frames no aggregator changes.
+        """
         maps, _ = self.maps(state)
-        return self.system.draw(self.begun, maps, state, self.person.drives())
+        shown = state if colours else state._replace(colours=None)
+        return self.system.draw(self.begun, maps, shown, self.person.drives())
 
     def score(self, state: State) -> dict[str, float]:
         """How near the avatar is to the held-out frames."""

@@ -5,6 +5,7 @@ once for each frame, however often the frame comes and whatever aggregator reads
 """
 
 import functools
+import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from invertavatar_jax.pure import Weights, part
 from invertavatar_jax.types import Drive, Frame
 
 UNETS = "unet_encoder"
+FIRST = settings.AGGREGATORS[0]
 
 
 class Reading(NamedTuple):
@@ -70,9 +72,18 @@ class System:
         self.unets = jax.device_put(part(weights, UNETS))
         without = {kind: {**tree, UNETS: {}} for kind, tree in weights.items()}
         self.weights = jax.device_put(without)
-        self.shared = _share(settings.with_aggregator(sizes, settings.AGGREGATORS[0]))
+        self.shared = _share(settings.with_aggregator(sizes, FIRST))
 
         self.refine = jax.jit(make_refine(nets))
+        self._empty: Any = None
+
+    @functools.cached_property
+    def reads_as(self) -> str:
+        """Equal for systems whose frames say the same: those that differ in their U-Nets alone."""
+        seen = hashlib.sha256(repr(settings.with_aggregator(self.sizes, FIRST)).encode())
+        for leaf in jax.tree.leaves(self.weights):
+            seen.update(np.asarray(leaf).tobytes())
+        return seen.hexdigest()
 
     def begin(self, first: Prepared) -> Begun:
         """The coarse avatar of the first frame."""
@@ -89,7 +100,7 @@ class System:
         if self.window is None:
             before = state.refinement
             states = None if before is None else (before.texture_state, before.triplane_state)
-            states = self._empty(reading) if states is None else states
+            states = self._empty_states(reading) if states is None else states
             made = self.refine(self.unets, states, reading.texture, reading.planes)
             return state._replace(refinement=made)
         return state._replace(pending=(*state.pending, reading))
@@ -120,10 +131,13 @@ class System:
         made = Avatar(memory.w_plus, maps, state.colours, fill, identity)
         return np.asarray(self.shared.draw(self.weights, made, drives, None))
 
-    def _empty(self, reading: Reading) -> Any:
-        made = jax.eval_shape(self.refine, self.unets, None, reading.texture, reading.planes)
-        states = (made.texture_state, made.triplane_state)
-        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), states)
+    def _empty_states(self, reading: Reading) -> Any:
+        """Zeros have seen no frame, and need no program of their own."""
+        if self._empty is None:
+            made = jax.eval_shape(self.refine, self.unets, None, reading.texture, reading.planes)
+            states = (made.texture_state, made.triplane_state)
+            self._empty = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), states)
+        return self._empty
 
     def _finish(self, begun: Begun, refinement: Refinement) -> Features:
         bare = refinement._replace(texture_state=(), triplane_state=())

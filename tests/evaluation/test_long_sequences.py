@@ -1,0 +1,184 @@
+"""The long-sequence study: its smallest run, and the pieces that its numbers rest on."""
+
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.long_sequences import __main__ as command
+from experiments.long_sequences import gates, memory, order, scans
+from experiments.long_sequences.parts import PARTS
+from invertavatar_jax.aggregate import conv_gru
+from invertavatar_jax.compile import hlo
+from invertavatar_jax.errors import UserError
+from invertavatar_jax.frames import Prepared
+from invertavatar_jax.types import Frame
+
+LATER = "scans"  # the part that is added to the others
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("long_sequences")
+    first = ",".join(name for name in PARTS if name != LATER)
+    command.main(["--smoke", "--out", str(folder), "--parts", first])
+    command.main(["--smoke", "--out", str(folder), "--parts", LATER])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(out):
+    found = json.loads((out / "long_sequences.json").read_text())["rows"]
+    return {name: [row for row in found if row["part"] == name] for name in PARTS}
+
+
+def test_every_part_has_rows_and_an_answer(out, rows):
+    result = json.loads((out / "long_sequences.json").read_text())
+    assert set(result["parts"]) == set(PARTS) and result["manifest"]["packages"]["jax"]
+    for name, found in rows.items():
+        assert found, name
+        assert result["parts"][name]["answer"].endswith(".")
+
+
+def test_the_page_needs_no_network_and_shows_every_part(out):
+    text = (out / "long_sequences.html").read_text()
+    pictures = re.findall(r'src="([^"]{20})', text)
+    assert len(pictures) == len(PARTS)
+    assert all(one.startswith("data:image/png") for one in pictures)
+    assert "http" not in text and "Not run" not in text
+
+
+def test_quality_has_every_system_person_and_number(rows):
+    seen = {(row["system"], row["person"], row["frames"]) for row in rows["quality"]}
+    assert len(seen) == len(rows["quality"]) == len(command.IN_SMOKE) * 2 * 2
+    assert all(0 < row["psnr"] < 60 and 0 < row["l1"] < 1 for row in rows["quality"])
+
+
+def test_a_mean_of_windows_does_not_move_when_a_frame_is_repeated(rows):
+    moved = {(r["system"], r["person"], r["repeats"]): r["moved"] for r in rows["repeated"]}
+    people = {person for _, person, _ in moved}
+    assert all(moved["att_fusion", person, 4] < 1e-4 for person in people)
+    assert all(moved["conv_gru", person, 4] > 0.05 for person in people)
+
+
+def test_what_devices_exchange_does_not_depend_on_the_number_of_frames(rows):
+    assert {row["system"] for row in rows["devices"]} == {"conv_gru", "min_conv_gru"}
+    for row in rows["devices"]:
+        same = [r["moved_bytes"] for r in rows["devices"] if r["system"] == row["system"]]
+        assert len(set(same)) == 1 and same[0] > 0
+        assert row["value_difference"] <= 1e-5 and row["gradient_difference"] <= 1e-5
+
+
+def test_steps_in_turn_are_as_deep_as_the_clip_is_long(rows):
+    depths = {(r["system"], r["way"], r["frames"]): r["depth"] for r in rows["scans"]}
+    assert depths["conv_gru", "in turn", 16] > 1.9 * depths["conv_gru", "in turn", 8]
+    assert depths["min_conv_gru", "at once", 16] < 1.5 * depths["min_conv_gru", "at once", 8]
+
+
+def test_a_result_of_other_systems_is_not_added_to(out):
+    with pytest.raises(UserError, match="systems"):
+        command.main(["--smoke", "--out", str(out), "--parts", LATER, "--systems", "diagonal"])
+
+
+@pytest.mark.parametrize("option", ["--parts", "--systems"])
+def test_unknown_names_are_refused(option, tmp_path):
+    with pytest.raises(UserError, match="expected some of"):
+        command.parse(["--out", str(tmp_path), option, "wrong"])
+
+
+def test_systems_without_weights_are_not_trained(tmp_path):
+    options = command.parse(["--out", str(tmp_path), "--systems", "conv_gru,diagonal"])
+    systems, _, missing = command.open_systems(options)
+    assert set(systems) == {"conv_gru"} and "not trained" in missing["diagonal"]
+    options.weights_dir = tmp_path
+    with pytest.raises(UserError, match="for a system"):
+        command.open_systems(options)
+
+
+def test_orders_are_of_the_same_frames_and_begin_with_the_first():
+    found = order.orders(8, 5, seed=0)
+    assert len(found) == 8
+    for numbers in found.values():
+        assert numbers[0] == 0 and sorted(numbers) == list(range(8))
+    assert found["interleaved"] == [0, 2, 4, 6, 1, 3, 5, 7]
+    assert len({tuple(numbers) for numbers in found.values()}) == 8
+
+
+def test_the_update_gate_is_the_part_of_the_memory_that_a_frame_replaces():
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    gate = lambda out: {"weight": draw(3, 3, 4, out), "bias": draw(out)}
+    weights = {"ih_0": gate(4), "hh_0": gate(2)}
+    before, frame = 5 * draw(1, 4, 4, 2), draw(1, 4, 4, 2)
+    z = gates.UPDATES["conv_gru"](weights, before, frame)
+    candidate = (conv_gru.update(weights, before, frame) - (1 - z) * before) / z
+    open_enough = z > 1e-2
+    assert open_enough.any() and float(jnp.abs(candidate)[open_enough].max()) <= 1 + 1e-3
+
+
+def test_depth_counts_a_loop_as_often_as_it_runs():
+    text = """HloModule m
+
+body (p: (s32[], f32[2])) -> (s32[], f32[2]) {
+  p = (s32[], f32[2]) parameter(0)
+  i = s32[] get-tuple-element(p), index=0
+  x = f32[2] get-tuple-element(p), index=1
+  s = f32[2] sine(x)
+  c = f32[2] cosine(s)
+  ROOT t = (s32[], f32[2]) tuple(i, c)
+}
+
+test (p: (s32[], f32[2])) -> pred[] {
+  p = (s32[], f32[2]) parameter(0)
+  ROOT yes = pred[] constant(true)
+}
+
+ENTRY main (a: (s32[], f32[2])) -> f32[2] {
+  a = (s32[], f32[2]) parameter(0)
+  w = (s32[], f32[2]) while(a), condition=test, body=body, backend={"known_trip_count":{"n":"7"}}
+  x = f32[2] get-tuple-element(w), index=1
+  ROOT n = f32[2] negate(x)
+}
+"""
+    assert scans.depth(hlo.parse(text)) == 2 * 7 + 1
+
+
+@pytest.fixture
+def frame():
+    """A frame whose UV map lies on its photo; the left half is unseen."""
+    line = (np.arange(16) + 0.5) / 8 - 1
+    xy = np.stack(np.meshgrid(line, line), -1)[None].astype(np.float32)
+    visible = np.ones((1, 16, 16, 1), np.float32)
+    visible[:, :, :8] = 0
+    grey = jnp.full((1, 16, 16, 3), 0.5)
+    fields = dict.fromkeys(Frame._fields) | {"image": grey, "uv_rgb": grey}
+    made = Frame(**fields | {"uv_xy": jnp.asarray(xy), "uv_visible": jnp.asarray(visible)})
+    return Prepared(made, None, np.zeros(3, np.float32))
+
+
+def test_the_patch_is_where_the_map_is_seen(frame):
+    patch = memory.Patch.choose(frame.frame.uv_visible)
+    assert patch.inside.sum() == (16 // memory.SHARE) ** 2
+    assert np.asarray(frame.frame.uv_visible)[0, ..., 0][patch.inside].all()
+
+
+def test_paint_and_cover_change_the_patch_alone(frame):
+    patch = memory.Patch.choose(frame.frame.uv_visible)
+    old, painted, covered = (x.frame for x in (frame, patch.paint(frame), patch.cover(frame)))
+    changed = lambda name, new: np.any(np.asarray(getattr(new, name) != getattr(old, name))[0], -1)
+    for new in painted, covered:
+        for name in "image", "uv_rgb":
+            np.testing.assert_array_equal(changed(name, new), patch.inside)
+    assert not changed("uv_visible", painted).any()
+    np.testing.assert_array_equal(changed("uv_visible", covered), patch.inside)
+
+
+def test_means_are_over_people():
+    assert jax.tree.leaves(order.spreads([])) == []
+    some = [
+        {"system": "a", "person": p, "psnr": x} for p, x in (("p", 1.0), ("p", 3.0), ("q", 7.0))
+    ]
+    assert [row["range"] for row in order.spreads(some)] == [2.0, 0.0]
