@@ -26,7 +26,7 @@ from invertavatar_jax.fit import morphable
 
 SEED = 0
 NAME = "long_sequences"
-IN_SMOKE = ("conv_gru", "min_conv_gru", "att_fusion")
+IN_SMOKE = ("conv_gru", "att_fusion")
 RANDOM = "random weights, no meaning"
 
 

@@ -70,6 +70,8 @@ def run(study: Study) -> list[Row]:
         counts = study.amounts.drifting
         if name == BETWEEN:  # which of both roundings it is shows earlier
             counts = counts[:-1]
+        if not counts:
+            continue
         for count, state, growth in _follow(sitting, counts, name):
             maps, images = sitting.maps(state)[0], sitting.images(state)
             truth, shown = exact.setdefault(count, (maps, images))

@@ -81,7 +81,7 @@ def measure(fold: Callable[..., Any], *inputs: Any) -> Row:
 def run(study: Study) -> list[Row]:
     """The finest level of the decoders by itself, with random weights and frames."""
     sizes = next(iter(study.systems.values())).sizes
-    named = [(name, way) for name in study.systems for way in WAYS.get(name, ())]
+    named = [(name, way) for name in WAYS for way in WAYS[name]]
     rows = []
     for name, way in tqdm(named, desc="scans", unit="program"):
         for count in study.amounts.scans:
@@ -114,8 +114,7 @@ def answer(rows: Sequence[Row]) -> str:
             f"{first['ms_per_frame']:.2f} to {last['ms_per_frame']:.2f} ms per frame, "
             f"{first['temporary_mib']:.1f} to {last['temporary_mib']:.1f} MiB"
         )
-    ends = f"From {rows[0]['frames']} to {rows[-1]['frames']} frames" if rows else "Nothing to scan"
-    return f"{ends}: {words(said)}."
+    return f"From {rows[0]['frames']} to {rows[-1]['frames']} frames: {words(said)}."
 
 
 def draw(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
@@ -126,8 +125,7 @@ def draw(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
             points = [row["frames"] for row in some], [row[value] for row in some]
             axis.plot(*points, "o-" if way == "in turn" else "s--", label=f"{system}, {way}")
         axis.set(xlabel="frames", xscale="log", yscale="log")
-    if rows:
-        axes[0].legend(fontsize=7)
+    axes[0].legend(fontsize=7)
 
 
 PART = Part(

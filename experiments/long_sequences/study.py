@@ -53,7 +53,7 @@ SMOKE = Amounts(
     recovery=(0, 1),
     remembered=(0, 2, 3),
     gated=2,
-    drifting=(1, 4),
+    drifting=(4,),
     streamed=150,
     scans=(8, 16),
 )
