@@ -58,6 +58,7 @@ class Workshop:
         """
         self.preset = preset
         self._models: dict[str, avatar.Model] = {}
+        self._benches: dict[int, systems.Bench] = {}  # by the model's id
         self._systems: dict[tuple[str, str | None], systems.System] = {}
         self._prepared: dict[settings.Model, systems.Preparation] = {}
 
@@ -70,10 +71,12 @@ class Workshop:
 
     def bench(self, model: avatar.Model) -> systems.Bench:
         """The model with the preparation of its sizes."""
-        seen = _what_frames_need(model.sizes)
-        if seen not in self._prepared:
-            self._prepared[seen] = systems.Preparation(model.head, seen)
-        return systems.Bench(model, self._prepared[seen])
+        if id(model) not in self._benches:
+            seen = _what_frames_need(model.sizes)
+            if seen not in self._prepared:
+                self._prepared[seen] = systems.Preparation(model.head, seen)
+            self._benches[id(model)] = systems.Bench(model, self._prepared[seen])
+        return self._benches[id(model)]
 
     def system(self, name: str, path: str | None) -> systems.System:
         """The system of that name with the weights of a file, or the preset's own."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from invertavatar_jax.errors import UserError
 
 PRESETS = ("small", "tiny")
-SMOKE = {"preset": "tiny", "people": 2, "frames": 6, "scored": 2}
+SMOKE = {"preset": "tiny", "people": 2, "frames": 3, "scored": 2}
 
 
 def parse(name: str, title: str, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -24,7 +24,7 @@ def parse(name: str, title: str, argv: Sequence[str] | None) -> argparse.Namespa
     people = parser.add_argument_group("people", "rendered, unless videos are given")
     people.add_argument("--people", type=int, default=8)
     people.add_argument("--frames", type=int, default=48, help="of each rendered clip")
-    people.add_argument("--scored", type=int, default=8, help="most frames scored per avatar")
+    people.add_argument("--scored", type=int, default=4, help="most frames scored per avatar")
     people.add_argument("--people-from", help="rendered before, as another --out holds", **folder)
     people.add_argument("--clip", type=pathlib.Path, metavar="VIDEO", **pair)
     people.add_argument("--data", help="videos and folders of frames, a clip each", **folder)

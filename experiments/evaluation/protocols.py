@@ -134,6 +134,9 @@ class Trial(NamedTuple):
 def shrink(protocol: Protocol, clips: int, length: int) -> Protocol:
     """The protocol for fewer clips, of fewer frames: pool and scored part keep their shares.
 
+    Numbers of source frames that the pool does not have are left out; if that are all, the whole
+    pool is taken.
+
     Raises:
         ValueError: too few frames for a source and another one to score.
     """
@@ -148,7 +151,7 @@ def shrink(protocol: Protocol, clips: int, length: int) -> Protocol:
         protocol,
         clips=min(protocol.clips, clips),
         pool=pool,
-        counts=tuple(n for n in protocol.counts if n <= pool),
+        counts=tuple(n for n in protocol.counts if n <= pool) or (pool,),
         scored=(first, max(last, first + 1)),
         length=length,
     )

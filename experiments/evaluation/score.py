@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from experiments.evaluation.experiment import Part
@@ -85,7 +86,8 @@ def draw(system: System | Recorded, task: Task) -> tuple[np.ndarray, dict[str, f
     if isinstance(system, Recorded):
         return system.read(task.pictures, person.truth.shape[1]), {}
     begun = time.monotonic()
-    avatar = system.reconstruct([person.frames[i] for i in trial.sources])
+    sources = [person.frames[i] for i in trial.sources]
+    avatar = jax.block_until_ready(system.reconstruct(sources))
     made = time.monotonic()
     images = system.render(avatar, [task.driver.frames[i] for i in trial.frames])
     seconds = {"reconstruct_s": made - begun, "render_s": time.monotonic() - made}

@@ -1,5 +1,6 @@
 """What is compared: ways to an avatar, and to its images, behind one interface."""
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -46,11 +47,23 @@ class Preparation:
 
     def __init__(self, head: morphable.HeadModel, sizes: settings.Model):
         """Prepares the head, and what no aggregator or U-Net takes part in."""
-        nets = networks.build(sizes)
-        start = lambda weights, frame: inversion.start(nets, weights, sizes, frame)
         self.geometry = frames.geometry(head, sizes)
-        self.start: Callable[[Weights, Frame], Memory] = jax.jit(start)
         self.draw = make_steps(sizes).draw
+        nets = networks.build(sizes)
+
+        @jax.jit
+        def start(weights: Weights, frame: Frame) -> Memory:
+            return inversion.start(nets, weights, sizes, frame)
+
+        @jax.jit
+        def coarse(weights: Weights, memory: Memory, frame: Frame) -> Float[Array, "b h w 3"]:
+            return inversion.render_coarse(nets, weights, sizes, memory, frame).image
+
+        @jax.jit
+        def add_colours(memory: Memory, frame: Frame) -> Memory:
+            return inversion.add_frames(memory, jax.tree.map(lambda x: x[None], frame), None)
+
+        self.start, self.coarse, self.add_colours = start, coarse, add_colours
         self._kept: OrderedDict[tuple[int, ...], tuple[Any, Any]] = OrderedDict()
 
     def frames(self, seen: Sequence[Observation]) -> list[frames.Prepared]:
@@ -82,11 +95,19 @@ class Preparation:
         return self._kept[key][1]
 
 
-class Bench(NamedTuple):
+class Bench:
     """A model, and the preparation that it shares with others of its sizes."""
 
-    model: Model
-    prepared: Preparation
+    def __init__(self, model: Model, prepared: Preparation):
+        """Compiles when it is first used."""
+        nets, sizes = networks.build(model.sizes), model.sizes
+
+        @jax.jit
+        def see(weights: Weights, begun: Memory, chunk: Frame, rendered: Array) -> Features:
+            refinement = inversion.refine(nets, weights, sizes, chunk, rendered, begun)
+            return inversion.finish(nets, weights, sizes, begun._replace(refinement=refinement))
+
+        self.model, self.prepared, self.see = model, prepared, see
 
     def render(self, avatar: Avatar, driving: Sequence[Observation]) -> np.ndarray:
         """Images of the driving frames, some at once; the last call is filled up."""
@@ -129,7 +150,7 @@ def coarse(bench: Bench) -> System:
     def reconstruct(seen: Sequence[Observation]) -> Avatar:
         made = bench.prepared.frames(seen[:1])[0]
         memory = bench.prepared.start(bench.without_unets, made.frame)
-        memory = inversion.add_frames(memory, jax.tree.map(lambda x: x[None], made.frame), None)
+        memory = bench.prepared.add_colours(memory, made.frame)
         return _avatar(bench, memory, memory.coarse, made)
 
     return System("without the second stage", reconstruct, bench.render, most=1)
@@ -143,31 +164,39 @@ def _avatar(bench: Bench, memory: Memory, maps: Features, first: frames.Prepared
 def averaged(bench: Bench, window: int) -> System:
     """The mean of the canonical features of windows, each reconstructed alone.
 
-    It is inversion.reconstruct_windows, one window after the other: no program for each number
-    of frames.
+    It is inversion.reconstruct_windows, one window after the other, so that there is no program
+    for each number of frames. What windows gave is kept while the first frame is the same.
 
     Source: paper 4.2.3 (windows of one frame), 4.3.1 and B.1 (fixed windows).
     """
-    sizes, weights = bench.model.sizes, bench.model.weights
-    nets = networks.build(sizes)
+    shared, weights = bench.prepared, bench.without_unets
+    kept: dict[tuple, Any] = {}
 
-    @jax.jit
-    def add(weights, memory: Memory, total: Features, some: Frame) -> tuple[Memory, Features]:
-        seen = inversion.fold_chunk(nets, weights, sizes, memory, some)
-        maps = inversion.finish(nets, weights, sizes, seen)
-        return seen._replace(refinement=None), jax.tree.map(jnp.add, total, maps)
+    def keep(key: tuple, make: Callable[[], Any]) -> Any:
+        if key not in kept:
+            kept[key] = make()
+        return kept[key]
+
+    def maps(begun: Memory, names: tuple[int, ...], some: Sequence[frames.Prepared]) -> Features:
+        look = lambda one: shared.coarse(weights, begun, one.frame)
+        pairs = zip(names, some, strict=True)
+        rendered = [keep(("coarse", name), lambda one=one: look(one)) for name, one in pairs]
+        chunk = jax.tree.map(lambda *x: jnp.stack(x), *[one.frame for one in some])
+        return bench.see(bench.model.weights, begun, chunk, jnp.stack(rendered))
 
     def reconstruct(seen: Sequence[Observation]) -> Avatar:
-        made = bench.prepared.frames(seen)
-        memory = bench.prepared.start(bench.without_unets, made[0].frame)
-        total = jax.tree.map(jnp.zeros_like, memory.coarse)
-        firsts = range(0, len(made), window)
-        for first in firsts:
-            some = [one.frame for one in made[first : first + window]]
-            chunk = jax.tree.map(lambda *x: jnp.stack(x), *some)
-            memory, total = add(weights, memory, total, chunk)
-        maps = jax.tree.map(lambda x: x / len(firsts), total)
-        return _avatar(bench, memory, maps, made[0])
+        made, names = shared.frames(seen), tuple(map(id, seen))
+        if ("begun", names[0]) not in kept:
+            kept.clear()
+        kept.setdefault(("held",), []).extend(seen)  # as long as they live, their ids are theirs
+        begun = keep(("begun", names[0]), lambda: shared.start(weights, made[0].frame))
+        cuts = [slice(first, first + window) for first in range(0, len(made), window)]
+        all_maps = [
+            keep(names[cut], lambda cut=cut: maps(begun, names[cut], made[cut])) for cut in cuts
+        ]
+        mean = jax.tree.map(lambda *x: sum(x) / len(x), *all_maps)
+        memory = functools.reduce(shared.add_colours, [one.frame for one in made], begun)
+        return _avatar(bench, memory, mean, made[0])
 
     about = "each frame alone" if window == 1 else f"windows of {window} frames"
     return System(f"{about}, features averaged", reconstruct, bench.render)

@@ -5,19 +5,10 @@ import json
 import pytest
 
 from experiments import paper_table
-from experiments.evaluation import driver, people
-from experiments.evaluation.line_up import Workshop
+from experiments.evaluation import driver
+from experiments.evaluation.page import read_paper
 
 EXPERIMENTS = {one.name: one for one in paper_table.experiments()}
-PEOPLE, FRAMES, SIDE = 2, 6, 32
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory):
-    """Rendered people, and models that are opened and compiled once."""
-    folder = tmp_path_factory.mktemp("people")
-    people.rendered(folder, PEOPLE, FRAMES, SIDE, SIDE)
-    return folder, Workshop("tiny")
 
 
 def run(name, shared, folder, *options):
@@ -44,8 +35,6 @@ def test_it_runs(name, shared, tmp_path):
 
 
 def test_every_number_of_the_paper_has_a_column():
-    from experiments.evaluation.page import read_paper
-
     for name, held in read_paper().items():
         if name == "source":
             continue
