@@ -107,7 +107,7 @@ def _difference(sitting: Sitting, states: Sequence[State]) -> dict[str, float]:
         one, other = (draw(*pair) for pair in zip(maps, states, strict=True))
         return float(np.abs(one - other).mean())
 
-    bare = [state._replace(colours=None) for state in states]
+    bare = [sitting.system.without_colours(state) for state in states]
     return dict(zip(MEASURES, (distance(*maps), apart(bare), apart(states)), strict=True))
 
 

@@ -92,7 +92,7 @@ class Sitting:
             colours: with the observed ones, whose mean over the frames no aggregator changes.
         """
         maps, _ = self.maps(state)
-        shown = state if colours else state._replace(colours=None)
+        shown = state if colours else self.system.without_colours(state)
         return self.system.draw(self.begun, maps, shown, self.person.drives())
 
     def score(self, state: State) -> dict[str, float]:

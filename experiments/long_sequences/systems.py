@@ -131,6 +131,11 @@ class System:
         made = Avatar(memory.w_plus, maps, state.colours, fill, identity)
         return np.asarray(self.shared.draw(self.weights, made, drives, None))
 
+    def without_colours(self, state: State) -> State:
+        """The state as if no colour had been observed, which is drawn by the same program."""
+        none = jax.tree.map(jnp.zeros_like, state.colours)
+        return state._replace(colours=none)
+
     def _empty_states(self, reading: Reading) -> Any:
         """Zeros have seen no frame, and need no program of their own."""
         if self._empty is None:

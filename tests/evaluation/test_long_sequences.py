@@ -8,12 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.evaluation import footage
+from experiments.evaluation.line_up import draw_weights
 from experiments.long_sequences import __main__ as command
 from experiments.long_sequences import gates, memory, order, scans
 from experiments.long_sequences.parts import PARTS
+from experiments.long_sequences.people import Person
+from experiments.long_sequences.study import Sitting, State
+from experiments.long_sequences.systems import System
+from invertavatar_jax import frames, inversion, networks, settings
 from invertavatar_jax.aggregate import conv_gru
 from invertavatar_jax.compile import hlo
 from invertavatar_jax.errors import UserError
+from invertavatar_jax.fit import morphable
 from invertavatar_jax.frames import Prepared
 from invertavatar_jax.types import Frame
 
@@ -173,6 +180,30 @@ def test_paint_and_cover_change_the_patch_alone(frame):
             np.testing.assert_array_equal(changed(name, new), patch.inside)
     assert not changed("uv_visible", painted).any()
     np.testing.assert_array_equal(changed("uv_visible", covered), patch.inside)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["conv_gru", "window", "att_fusion"])
+def test_frame_by_frame_gives_the_package_s_avatar(name, out):
+    """Four frames, which are a window of three and one more where there are windows."""
+    sizes = settings.with_aggregator(settings.preset("tiny"), name)
+    weights = draw_weights(sizes)
+    (folder,) = out.glob("people_*")
+    geometry = frames.geometry(morphable.load_head_model(), sizes)
+    clip = footage.synthetic(folder, sizes.renderer.image_resolution)[0]
+    person = Person(clip, geometry, moments=3, held_out=1, seed=0)
+    sitting, state = Sitting(System(name, sizes, weights), person), State()
+    for number in range(4):
+        state = sitting.fold(state, number)
+    maps, _ = sitting.maps(state)
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *[person.frame(i).frame for i in range(4)])
+    nets = networks.build(sizes)
+    whole = jax.jit(lambda weights, seen: inversion.reconstruct(nets, weights, sizes, seen))
+    memory, expected = whole(weights, stacked)
+    for got, wanted in ((maps, expected), (state.colours, memory.colours)):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), got, wanted)
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), maps, memory.coarse)
+    assert max(jax.tree.leaves(moved)) > 0.05
 
 
 def test_means_are_over_people():
