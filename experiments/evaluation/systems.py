@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from invertavatar_jax import frames, inversion, networks, prior, settings
 from invertavatar_jax.avatar import Avatar, Model, Observation, make_steps
 from invertavatar_jax.fit import morphable
-from invertavatar_jax.generator import Features
+from invertavatar_jax.generator import Features, no_colours
 from invertavatar_jax.inversion import Memory
 from invertavatar_jax.metrics import baselines
 from invertavatar_jax.pure import Weights, part
@@ -208,7 +208,9 @@ def random_heads(bench: Bench) -> System:
     Source: paper 4.2.1 (randomly sampled latent codes, cameras and face parameters).
     """
     sizes, generator = bench.model.sizes, part(bench.model.weights, "generator")
-    made = prior.build(sizes)
+    made, side = prior.build(sizes), sizes.renderer.image_resolution
+    black = jnp.full((1, side, side, 3), -1.0) if sizes.departures.background else None
+    colours = no_colours(sizes, 1) if sizes.departures.colours else None
 
     @jax.jit
     def sample(weights, z, label):
@@ -221,7 +223,7 @@ def random_heads(bench: Bench) -> System:
         z = np.random.default_rng(whose).standard_normal((1, sizes.z_dim), np.float32)
         label = np.concatenate([np.ravel(x) for x in one.camera])[None]
         w_plus, maps = sample(generator, z, label)
-        return Avatar(w_plus, maps, None, None, jnp.asarray(one.identity))
+        return Avatar(w_plus, maps, colours, black, jnp.asarray(one.identity))
 
     return System("random identities of the generator", reconstruct, bench.render, most=1)
 

@@ -30,6 +30,7 @@ def test_it_runs(name, shared, tmp_path):
         systems = {row["system"] for row in held["summary"]}
         assert systems == {*result["systems"]}
         assert (tmp_path / f"{name}_{part.name}.png").stat().st_size > 1000
+    assert (tmp_path / f"{name}_views.png").exists() == experiment.views
     page = (tmp_path / f"{name}.md").read_text()
     assert all(f"| {system} |" in page for system in experiment.systems)
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.evaluation import footage, systems
+from experiments.evaluation import footage, systems, views
 from invertavatar_jax import inversion, networks
 
 SIDE = 32
@@ -16,6 +16,7 @@ def seen(shared):
     return footage.synthetic(shared[0], SIDE)[0].frames
 
 
+@pytest.mark.slow  # it compiles all steps once more, as one program
 def test_averages_are_those_of_the_package(shared, seen):
     _, workshop = shared
     model = workshop.model(None, "conv_fusion")
@@ -52,3 +53,13 @@ def test_random_heads_differ_by_person_alone(shared):
     w_plus = [system.reconstruct([x]).w_plus for x in (one[0], one[0], other[0])]
     np.testing.assert_array_equal(w_plus[0], w_plus[1])
     assert np.abs(w_plus[0] - w_plus[2]).max() > 1e-3 * np.abs(w_plus[0]).max()
+
+
+def test_a_surface_is_bright_where_it_faces_the_camera():
+    line = np.linspace(-1, 1, 8, dtype=np.float32)
+    x, y = np.meshgrid(line, line)
+    flat, tilted = np.stack([x, y, 0 * x], -1), np.stack([x, y, -np.sqrt(3) * x], -1)
+    far, alpha = np.float32([[0, 0, 1e4]]), np.ones((1, 8, 8, 1), np.float32)
+    np.testing.assert_allclose(views.shade(flat[None], far, alpha), 1, atol=1e-3)
+    np.testing.assert_allclose(views.shade(tilted[None], far, alpha), 0, atol=1e-3)  # cos 60 = 1/2
+    np.testing.assert_array_equal(views.shade(tilted[None], far, 0 * alpha), 1)  # paper
