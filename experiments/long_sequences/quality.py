@@ -28,17 +28,28 @@ def run(study: Study) -> list[Row]:
 
 def answer(rows: Sequence[Row]) -> str:
     """Who is best at the end, and who gets worse on the way there."""
-    ends, lost = {}, {}
-    for system, some in by(rows, "system").items():
-        means = [mean(found, "psnr").mean for found in by(some, "frames").values()]
-        ends[system], lost[system] = means[-1], max(means) - means[-1]
-    count, best = rows[-1]["frames"], max(ends, key=lambda name: ends[name])
-    worse = [f"{name} (-{loss:.2f} dB)" for name, loss in lost.items() if loss > LOSS_DB]
-    held = [name for name, loss in lost.items() if loss <= LOSS_DB]
+    ends = {
+        system: mean([row for row in some if row["frames"] == rows[-1]["frames"]], "psnr").mean
+        for system, some in by(rows, "system").items()
+    }
+    best = max(ends, key=lambda name: ends[name])
     return (
-        f"At {count} frames {best} has the highest PSNR, {ends[best]:.2f} dB; more than "
-        f"{LOSS_DB} dB below the best of its curve: {words(worse)}; not so: {words(held)}."
+        f"At {rows[-1]['frames']} frames {best} has the highest PSNR, {ends[best]:.2f} dB; more "
+        f"than {LOSS_DB} dB below the best of its curve: {words(_worse(rows, 'psnr'))}, and "
+        f"without the observed colours: {words(_worse(rows, 'psnr_without_colours'))}."
     )
+
+
+def _worse(rows: Sequence[Row], metric: str) -> list[str]:
+    """Who has lost more than LOSS_DB at the end, how much, and since when."""
+    found = []
+    for system, some in by(rows, "system").items():
+        means = {count: mean(at, metric).mean for count, at in by(some, "frames").items()}
+        best = max(means, key=lambda count: means[count])
+        loss = means[best] - means[rows[-1]["frames"]]
+        if loss > LOSS_DB:
+            found.append(f"{system} (-{loss:.2f} dB since {best} frames)")
+    return found
 
 
 def draw(axes: Sequence[Axes], rows: Sequence[Row]) -> None:

@@ -33,7 +33,7 @@ class Amounts:
     repeats: tuple[int, ...] = tuple(2**n for n in range(7))
     corrupted_at: int = 8
     recovery: tuple[int, ...] = (0, 1, 2, 4, 8, 16)  # frames after the corrupted one
-    remembered: tuple[int, ...] = (0, 1, 2, 4, 8, 16, 31)  # frames after the first one
+    remembered: tuple[int, ...] = (0, 1, 2, 4, 8, 16)  # frames after the first one
     gated: int = 16  # frames that gates are read at
     drifting: tuple[int, ...] = (1, 10, 100, 1000, 10_000)
     streamed: int = 10_000
