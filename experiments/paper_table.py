@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.evaluation import page
-from experiments.evaluation.experiment import NO_NUMBERS, PARAMETERS, Experiment
+from experiments.evaluation.experiment import PARAMETERS, Experiment
 from invertavatar_jax.errors import UserError, tell
 
 TABLES = ("table1", "table2", "table3", "table4", "table5")
@@ -48,7 +48,7 @@ def _row(experiment: Experiment, result: Any, paper: page.Paper) -> Sequence[str
 
 def _paper(experiment: Experiment, paper: page.Paper) -> str:
     """The paper's numbers of its own system, or what its curves show."""
-    held = paper.get(experiment.name, {"columns": (), "rows": {}, "about": NO_NUMBERS})
+    held = paper.get(experiment.name, {"columns": (), "rows": {}, "about": "pictures"})
     own = experiment.systems[0]
     if own not in held["rows"]:
         return held["about"]

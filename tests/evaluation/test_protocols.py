@@ -65,3 +65,15 @@ def test_fewer_frames_are_scored_evenly():
     assert trial.frames == (2,)
     first = trials(PROTOCOLS["few_shot"], 1, 0, seed=0, most=4)[0]
     assert first.frames == (200, 225, 250, 275)
+
+
+def test_a_portrait_is_scored_on_its_source():
+    (trial,) = trials(shrink(PROTOCOLS["portraits"], 1, 48), 1, 0, **ALL)
+    assert trial.sources == trial.frames == (0,) and trial.driver == trial.person
+
+
+def test_a_stream_is_seen_from_its_beginning():
+    four, eight = trials(PROTOCOLS["stream"], 1, 0, **ALL)
+    assert four.sources == (0, 1, 2, 3) and eight.sources == tuple(range(8))
+    assert four.frames == eight.frames == (8, 9, 10, 11)
+    assert shrink(PROTOCOLS["stream"], 1, 3).counts == (2,)  # the pool has neither four nor eight
