@@ -17,7 +17,7 @@ from experiments.evaluation.line_up import draw_weights
 from experiments.long_sequences import page
 from experiments.long_sequences.parts import PARTS
 from experiments.long_sequences.study import SMOKE, Amounts, Row, Study
-from experiments.long_sequences.systems import System
+from experiments.long_sequences.systems import FIRST, System
 from invertavatar_jax import frames, settings
 from invertavatar_jax import weights as weights_files
 from invertavatar_jax.errors import UserError
@@ -105,7 +105,7 @@ def open_systems(
     """Systems by name, what their weights are, and which were not trained.
 
     Raises:
-        UserError: a file holds another aggregator, or there is none at all.
+        UserError: a file holds another aggregator or other sizes, or there is none at all.
     """
     systems, about, missing = {}, {}, {}
     for name in options.systems:
@@ -121,6 +121,8 @@ def open_systems(
                 raise UserError(f"{path}: expected a model with the aggregator {name}.")
             systems[name] = System(name, sizes, arrays)
             about[name] = f"weights {tensors.sha256(path)[:16]}"
+    if len({settings.with_aggregator(one.sizes, FIRST) for one in systems.values()}) > 1:
+        raise UserError(f"{options.weights_dir}: expected models of equal sizes.")
     if not systems:
         raise UserError(f"{options.weights_dir}: expected a NAME.safetensors for a system.")
     return systems, about, missing
@@ -128,7 +130,7 @@ def open_systems(
 
 def _weights(options: argparse.Namespace, name: str) -> pathlib.Path | None:
     if options.weights_dir is None:
-        ours = options.preset == "small" and name == settings.AGGREGATORS[0]
+        ours = options.preset == "small" and name == FIRST
         return weights_files.bundled_path() if ours else None
     path = options.weights_dir / f"{name}.safetensors"
     return path if path.exists() else None

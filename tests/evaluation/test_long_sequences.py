@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,12 @@ import pytest
 from experiments.evaluation import footage
 from experiments.evaluation.line_up import draw_weights
 from experiments.long_sequences import __main__ as command
-from experiments.long_sequences import gates, memory, order, scans
+from experiments.long_sequences import gates, memory, order, scans, streaming
 from experiments.long_sequences.parts import PARTS
 from experiments.long_sequences.people import Person
 from experiments.long_sequences.study import Sitting, State
 from experiments.long_sequences.systems import System
-from invertavatar_jax import frames, inversion, networks, settings
+from invertavatar_jax import frames, inversion, networks, settings, weights
 from invertavatar_jax.aggregate import conv_gru
 from invertavatar_jax.compile import hlo
 from invertavatar_jax.errors import UserError
@@ -104,6 +105,18 @@ def test_systems_without_weights_are_not_trained(tmp_path):
         command.open_systems(options)
 
 
+def test_weights_are_read_from_the_folder(tmp_path):
+    sizes = settings.preset("tiny_diagonal")
+    weights.save(tmp_path / "diagonal.safetensors", draw_weights(sizes), sizes, {})
+    given = ["--out", str(tmp_path), "--weights-dir", str(tmp_path), "--systems"]
+    systems, about, missing = command.open_systems(command.parse([*given, "window,diagonal"]))
+    assert systems["diagonal"].sizes == sizes and about["diagonal"].startswith("weights ")
+    assert "not trained" in missing["window"]
+    (tmp_path / "diagonal.safetensors").rename(tmp_path / "window.safetensors")
+    with pytest.raises(UserError, match="with the aggregator window"):
+        command.open_systems(command.parse([*given, "window"]))
+
+
 def test_orders_are_of_the_same_frames_and_begin_with_the_first():
     found = order.orders(8, 5, seed=0)
     assert len(found) == 8
@@ -117,10 +130,10 @@ def test_the_update_gate_is_the_part_of_the_memory_that_a_frame_replaces():
     rng = np.random.default_rng(0)
     draw = lambda *shape: jnp.asarray(rng.standard_normal(shape), jnp.float32)
     gate = lambda out: {"weight": draw(3, 3, 4, out), "bias": draw(out)}
-    weights = {"ih_0": gate(4), "hh_0": gate(2)}
+    given = {"ih_0": gate(4), "hh_0": gate(2)}
     before, frame = 5 * draw(1, 4, 4, 2), draw(1, 4, 4, 2)
-    z = gates.UPDATES["conv_gru"](weights, before, frame)
-    candidate = (conv_gru.update(weights, before, frame) - (1 - z) * before) / z
+    z = gates.UPDATES["conv_gru"](given, before, frame)
+    candidate = (conv_gru.update(given, before, frame) - (1 - z) * before) / z
     open_enough = z > 1e-2
     assert open_enough.any() and float(jnp.abs(candidate)[open_enough].max()) <= 1 + 1e-3
 
@@ -182,24 +195,45 @@ def test_paint_and_cover_change_the_patch_alone(frame):
     np.testing.assert_array_equal(changed("uv_visible", covered), patch.inside)
 
 
+class Leak:
+    """Keeps a quarter of a MiB of every frame."""
+
+    def __init__(self):
+        self.kept = []
+
+    def observe(self, stream, seen):
+        self.kept.append(np.ones(2**15))
+        return stream
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the process's memory is read as on Linux")
+def test_a_stream_that_grows_is_seen_to_grow():
+    rows = streaming.stream(Leak(), [None], 300)
+    assert [row["frames"] for row in rows] == [200, 300]
+    assert 40 < rows[-1]["growth_mib"] < 60 and rows[-1]["compilations_later"] == 0
+    assert "above the 16 MiB" in streaming.answer(rows)
+    with pytest.raises(ValueError, match="more than 100"):
+        streaming.stream(Leak(), [None], 100)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["conv_gru", "window", "att_fusion"])
 def test_frame_by_frame_gives_the_package_s_avatar(name, out):
     """Four frames, which are a window of three and one more where there are windows."""
     sizes = settings.with_aggregator(settings.preset("tiny"), name)
-    weights = draw_weights(sizes)
+    drawn = draw_weights(sizes)
     (folder,) = out.glob("people_*")
     geometry = frames.geometry(morphable.load_head_model(), sizes)
     clip = footage.synthetic(folder, sizes.renderer.image_resolution)[0]
     person = Person(clip, geometry, moments=3, held_out=1, seed=0)
-    sitting, state = Sitting(System(name, sizes, weights), person), State()
+    sitting, state = Sitting(System(name, sizes, drawn), person), State()
     for number in range(4):
         state = sitting.fold(state, number)
     maps, _ = sitting.maps(state)
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *[person.frame(i).frame for i in range(4)])
     nets = networks.build(sizes)
     whole = jax.jit(lambda weights, seen: inversion.reconstruct(nets, weights, sizes, seen))
-    memory, expected = whole(weights, stacked)
+    memory, expected = whole(drawn, stacked)
     for got, wanted in ((maps, expected), (state.colours, memory.colours)):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), got, wanted)
     moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), maps, memory.coarse)
