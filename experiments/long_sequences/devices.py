@@ -18,6 +18,7 @@ from invertavatar_jax.aggregate.registry import AGGREGATORS
 from invertavatar_jax.compile import cost, hlo
 
 DEVICES, AXIS = 8, "time"
+MOST = 1e-5  # that value and gradient may differ by
 SHAPE = (1, 8, 8, 8)  # of a frame's features
 RUNS = {
     "conv_gru": distributed.fold_over_devices,
@@ -80,10 +81,10 @@ def compare_all(names: Sequence[str], counts: Sequence[int]) -> list[Row]:
 
 
 def run(study: Study) -> list[Row]:
-    """In a process of its own, which has as many devices."""
-    names = [name for name in study.systems if name in RUNS]
+    """Aggregators with random weights, in a process of its own, which has as many devices."""
+    amounts = study.amounts
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES}"}
-    ended = Child(compare_all, names, study.amounts.scans, environment=flags).join()
+    ended = Child(compare_all, amounts.spread, amounts.scans, environment=flags).join()
     if ended.answer is None:
         raise RuntimeError(f"the devices' process ended with code {ended.code}:\n{ended.output}")
     return ended.answer
@@ -102,8 +103,6 @@ def answer(rows: Sequence[Row]) -> str:
             f"{system} moves {kib} KiB, value and gradient differ by {worst[0]:.0e} and "
             f"{worst[1]:.0e}"
         )
-    if not rows:
-        return "None of the systems can be spread over devices."
     counts = by(rows, "frames")
     return f"For {min(counts)} to {max(counts)} frames on {DEVICES} devices {words(said)}."
 
@@ -114,15 +113,17 @@ def draw(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
         counts = [row["frames"] for row in some]
         axes[0].plot(counts, [row["moved_bytes"] for row in some], "o-", label=system)
         axes[1].plot(counts, [row["gradient_difference"] for row in some], "o-", label=system)
-    if rows:
-        frames = by(rows, "frames")
-        sizes = [some[0]["frames_bytes"] for some in frames.values()]
-        axes[0].plot(list(frames), sizes, "k:", label="the frames themselves")
-        axes[0].legend(fontsize=7)
-    axes[0].set(xlabel="frames", xscale="log", yscale="log")
-    axes[1].axhline(1e-5, color="tab:red", linestyle="--")
-    axes[1].set(xlabel="frames", xscale="log", yscale="symlog")
+    frames = by(rows, "frames")
+    sizes = [some[0]["frames_bytes"] for some in frames.values()]
+    axes[0].plot(list(frames), sizes, "k:", label="the frames themselves")
+    axes[0].legend(fontsize=7)
+    axes[0].set_yscale("log")
+    axes[1].axhline(MOST, color="tab:red", linestyle="--")
     axes[1].set_yscale("symlog", linthresh=1e-9)
+    axes[1].set_ylim(bottom=0)
+    for axis in axes:
+        axis.set_xlabel("frames")
+        axis.set_xscale("log", base=2)
 
 
 PART = Part(

@@ -73,7 +73,8 @@ def draw(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
     for at, some in enumerate(whom.values()):
         base = {row["person"]: row["psnr"] for row in some if row["order"] == IN_TIME}
         kinds = by([{**row, "kind": row["order"].split()[0]} for row in some], "kind")
-        for kind, colour in zip(kinds, ("black", "tab:blue", "tab:red", "0.7"), strict=True):
+        colours = dict(zip(kinds, ("black", "tab:blue", "tab:red", "0.7"), strict=True))
+        for kind, colour in reversed(colours.items()):  # the many below the few
             apart = [row["psnr"] - base[row["person"]] for row in kinds[kind]]
             features = [row["apart"] for row in kinds[kind]]
             options = {"ms": 18, "color": colour, "label": kind if at == 0 else None}

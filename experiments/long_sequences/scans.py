@@ -124,7 +124,8 @@ def draw(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
         for (system, way), some in by(rows, "system", "way").items():
             points = [row["frames"] for row in some], [row[value] for row in some]
             axis.plot(*points, "o-" if way == "in turn" else "s--", label=f"{system}, {way}")
-        axis.set(xlabel="frames", xscale="log", yscale="log")
+        axis.set(xlabel="frames", yscale="log")
+        axis.set_xscale("log", base=2)
     axes[0].legend(fontsize=7)
 
 

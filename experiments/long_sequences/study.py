@@ -38,6 +38,7 @@ class Amounts:
     drifting: tuple[int, ...] = (1, 10, 100, 1000, 10_000)
     streamed: int = 10_000
     scans: tuple[int, ...] = (16, 64, 256)
+    spread: tuple[str, ...] = ("conv_gru", "min_conv_gru", "diagonal")  # over devices
 
 
 SMOKE = Amounts(
@@ -56,6 +57,7 @@ SMOKE = Amounts(
     drifting=(4,),
     streamed=150,
     scans=(8, 16),
+    spread=("min_conv_gru",),
 )
 
 
