@@ -5,6 +5,7 @@ Fields under "departures" are off in the released model; each says what it adds.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 # How networks compute: the type of what passes between layers, and what products of float32
@@ -279,32 +280,22 @@ PRESETS["tiny_paper"] = dataclasses.replace(
 
 
 def with_aggregator(model: Model, name: str) -> Model:
-    """The model with another of AGGREGATORS in all levels of both decoders.
-
-    Raises:
-        ValueError: there is no such aggregator.
-    """
-    if name not in AGGREGATORS:
-        raise ValueError(f"got aggregator {name!r}, expected one of {', '.join(AGGREGATORS)}")
-    decoders = {
-        field: dataclasses.replace(getattr(model, field), aggregator=name)
-        for field in ("texture_decoder", "triplane_decoder")
-    }
-    return dataclasses.replace(model, **decoders)
+    """The model with another of AGGREGATORS in all levels of both decoders."""
+    other = lambda decoder: dataclasses.replace(decoder, aggregator=name)
+    texture, triplane = other(model.texture_decoder), other(model.triplane_decoder)
+    return dataclasses.replace(model, texture_decoder=texture, triplane_decoder=triplane)
 
 
 # recurrent models with other aggregators than the paper's, e.g. "small_min_conv_gru", and with
 # other encoders: "small_offsets", "small_posed_texture"
-_ABLATED = ("paper", "small", "tiny", "tiny_paper")
+_CHANGES = {name: functools.partial(with_aggregator, name=name) for name in AGGREGATORS[1:]}
+_CHANGES["offsets"] = functools.partial(dataclasses.replace, triplane_offsets=True)
+_CHANGES["posed_texture"] = functools.partial(dataclasses.replace, posed_texture=True)
 ABLATIONS = {
-    f"{base}_{name}": with_aggregator(PRESETS[base], name)
-    for base in _ABLATED
-    for name in AGGREGATORS[1:]
+    f"{base}_{name}": change(PRESETS[base])
+    for base in ("paper", "small", "tiny", "tiny_paper")
+    for name, change in _CHANGES.items()
 }
-for _base in _ABLATED:
-    _model = PRESETS[_base]
-    ABLATIONS[f"{_base}_offsets"] = dataclasses.replace(_model, triplane_offsets=True)
-    ABLATIONS[f"{_base}_posed_texture"] = dataclasses.replace(_model, posed_texture=True)
 
 
 PRIORS = {
@@ -354,7 +345,7 @@ def preset(name: str) -> Model:
     if name not in known:
         raise ValueError(
             f"got preset {name!r}, expected one of {', '.join(PRESETS)}; recurrent ones may end "
-            f"in _ and an aggregator ({', '.join(AGGREGATORS[1:])}), offsets or posed_texture"
+            f"in _ and one of {', '.join(_CHANGES)}"
         )
     return known[name]
 
@@ -380,10 +371,7 @@ def to_dict(model: Model) -> dict:
 
 
 def from_dict(values: dict, kind: type = Model) -> Any:
-    """The inverse of to_dict; files written before a setting existed may lack it.
-
-    Args:
-        kind: Model or Next3D, whichever was written.
+    """The inverse of to_dict, of Model or Next3D; files from before a setting may lack it.
 
     Raises:
         ValueError: keys are unknown or missing.

@@ -51,6 +51,17 @@ def test_no_frames_are_refused():
         inversion.released_chunks(0)
 
 
+def test_a_posed_texture_reads_the_picture_in_place_of_the_uv_map():
+    posed = dataclasses.replace(FEW_SHOT, posed_texture=True)
+    side = FEW_SHOT.renderer.image_resolution
+    image, matte = np.full((1, side, side, 3), 0.5, "f4"), np.full((1, side, side, 1), 0.25, "f4")
+    frame = Frame(
+        image=image, matte=matte, **dict.fromkeys(set(Frame._fields) - {"image", "matte"})
+    )
+    found = inversion.texture_input(posed, frame, jnp.asarray(image - 1))
+    np.testing.assert_array_equal(found[0, 0, 0], [0.5] * 3 + [-0.5] * 3 + [0.25])
+
+
 @pytest.fixture(scope="module")
 def nets():
     return networks.build(ONE_SHOT)

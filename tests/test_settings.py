@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from invertavatar_jax import settings
+from invertavatar_jax import networks, settings
 
 
 @pytest.mark.parametrize("name", list(settings.PRESETS))
@@ -39,8 +39,9 @@ def test_presets_with_other_aggregators_differ_in_that_alone():
 
 
 def test_an_unknown_aggregator_is_refused():
+    model = settings.with_aggregator(settings.preset("tiny"), "lstm")
     with pytest.raises(ValueError, match="got aggregator 'lstm', expected one of conv_gru, "):
-        settings.with_aggregator(settings.preset("tiny"), "lstm")
+        networks.build(model)
 
 
 def test_files_from_before_a_setting_existed_are_read():

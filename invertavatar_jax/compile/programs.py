@@ -28,7 +28,7 @@ class Program(NamedTuple):
     jitted: Any
     arguments: tuple
     does: str  # what one call of it makes, in words
-    compute: str = "default"  # its products: of settings.COMPUTE, or what JAX does unasked
+    compute: str = "float32"  # its products: of settings.COMPUTE
     held_bytes: int = 0  # on every device meanwhile, arguments that it reads included
 
 
@@ -96,7 +96,8 @@ def train(request: Request, mesh: Mesh) -> Iterator[Program]:
         name = f"{training.stage} {phase.name}"
         held = _bytes(state, made.shardings) + _bytes(samples, batch_sharding(made.placing))
         inputs = state, samples, key
-        yield Program(name, step.differentiate, inputs, f"gradients of {batch}", held_bytes=held)
+        does, products = f"gradients of {batch}", training.products
+        yield Program(name, step.differentiate, inputs, does, products, held)
         if phase.group not in seen:
             seen.add(phase.group)
             sums = jax.eval_shape(step.differentiate, state, samples, key)[0]

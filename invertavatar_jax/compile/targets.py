@@ -13,7 +13,7 @@ class Device(NamedTuple):
 
     platform: str  # of JAX
     memory_bytes: int | None  # None: not known
-    flops_per_s: dict[str, float] | None  # peak of products; default: as JAX does unasked
+    flops_per_s: dict[str, float] | None  # peak of products, by settings.COMPUTE
     bytes_per_s: float | None  # of its memory
     source: str
 
@@ -22,7 +22,7 @@ DEVICES = {
     "h100": Device(
         "cuda",
         80 * 10**9,
-        {"float32": 67e12, "tensorfloat32": 494.7e12, "bfloat16": 989.4e12, "default": 494.7e12},
+        {"float32": 67e12, "tensorfloat32": 494.7e12, "bfloat16": 989.4e12},
         3.35e12,
         "NVIDIA H100 datasheet, SXM5 80 GB: dense products, half of what it says with sparsity",
     ),
@@ -30,7 +30,7 @@ DEVICES = {
     "v5e": Device(
         "tpu",
         16 * 2**30,
-        {"float32": 197e12 / 6, "tensorfloat32": 197e12 / 3, "bfloat16": 197e12, "default": 197e12},
+        {"float32": 197e12 / 6, "tensorfloat32": 197e12 / 3, "bfloat16": 197e12},
         819e9,
         "Google Cloud documentation, TPU v5e: 16 GiB of HBM2, 819 GB/s, 197 TFLOP/s of bfloat16",
     ),

@@ -13,7 +13,7 @@ from invertavatar_jax.train.stages import STAGES
 from invertavatar_jax.train.stages.batching import Batching
 
 PACKAGE = "invertavatar_jax.train.stages"
-PRODUCTS = ("highest", "tensorfloat32")  # accelerators may shorten the operands; a CPU never does
+PRODUCTS = ("float32", "tensorfloat32")  # of settings.COMPUTE; a CPU never shortens them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Training:
     total_steps: int
     seed: int
     deterministic: bool  # the same bits on any number of devices
-    products: str  # of float32 matrices: one of PRODUCTS
+    products: str  # numbers that float32 matrices are multiplied with: one of PRODUCTS
     mesh: MeshShape
     sharding: tuple  # rules of train.mesh
     log_every: int

@@ -53,7 +53,7 @@ def peak_flops(device_kind: str, compute: str) -> float | None:
 
     Args:
         device_kind: of a jax.Device.
-        compute: a name of settings.COMPUTE, or "default".
+        compute: a name of settings.COMPUTE.
     """
     peaks = DEVICES[_KINDS[device_kind]].flops_per_s if device_kind in _KINDS else None
     return peaks[compute] if peaks else None
@@ -81,6 +81,7 @@ class Log:
         *,
         stage: str,
         images_per_step: int,
+        products: str = "float32",
         log_every: int = 10,
         progress: bool = True,
         is_main: bool = True,
@@ -89,6 +90,7 @@ class Log:
 
         Args:
             images_per_step: of the global batch.
+            products: as of config.Training.
             is_main: others check metrics and write nothing.
 
         Raises:
@@ -96,7 +98,7 @@ class Log:
         """
         self._folder, self._stage, self._log_every = pathlib.Path(folder), stage, log_every
         self._images = images_per_step
-        self._peak = peak_flops(jax.devices()[0].device_kind, "default")
+        self._peak = peak_flops(jax.devices()[0].device_kind, products)
         self._rows: list[_Row] = []
         self._flops: list[float] = []  # of the same steps
         self._fresh = True  # the first step compiles

@@ -199,6 +199,7 @@ class _Run:
             step,
             stage=self.training.stage,
             images_per_step=self.training.batch_size * self.training.frames,
+            products=self.training.products,
             log_every=self.training.log_every,
             progress=progress,
             is_main=jax.process_index() == 0,

@@ -138,12 +138,12 @@ class Program:
 
 
 def _with_products(stage: Stage, products: str) -> Stage:
-    """The stage, traced with that precision of float32 matrix products."""
+    """The stage, traced with that kind of matrix products: see config.PRODUCTS."""
 
     def precisely(function: Callable) -> Callable:
         @functools.wraps(function)
         def traced(*args):
-            with jax.default_matmul_precision(products):
+            with jax.default_matmul_precision(settings.COMPUTE[products][1]):
                 return function(*args)
 
         return traced

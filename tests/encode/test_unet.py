@@ -159,3 +159,12 @@ def test_as_many_transformers_as_levels_are_expected():
     network = pure(unet.texture_encoder(dataclasses.replace(TINY, texture_decoder=sizes)))
     with pytest.raises(ValueError, match="as many vit_depths as channels"):
         jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 1, SIDE, SIDE, 7)))
+
+
+def test_offsets_alone_scale_nothing():
+    model = dataclasses.replace(TINY, triplane_offsets=True)
+    network, frames = pure(unet.triplane_encoder(model, ConvGRU)), jnp.zeros((1, 1, SIDE, SIDE, 6))
+    weights = draw(network.init, frames)
+    assert not any("scale" in name for name in weights["params"])
+    output, _ = jax.jit(network.apply)(weights, frames)
+    assert all(np.all(scale == 1) and np.any(shift) for scale, shift in output.values())

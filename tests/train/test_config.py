@@ -21,3 +21,10 @@ def test_a_missing_key_is_named():
 def test_an_unknown_variant_is_refused():
     with pytest.raises(ValueError, match="huge"):
         get_config("huge")
+
+
+def test_unknown_products_are_refused():
+    values = get_config("tiny")
+    values.products = "int8"
+    with pytest.raises(ValueError, match="products: got 'int8', expected one of float32, tensor"):
+        config.parse(values)
