@@ -3,9 +3,11 @@
 import json
 import pathlib
 
+import jax
+import jax.numpy as jnp
 import pytest
 
-from experiments.benchmarks import table
+from experiments.benchmarks import profile_step, table
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = [json.loads(path.read_text()) for path in sorted(ROOT.glob("docs/benchmarks/*.json"))]
@@ -40,3 +42,21 @@ def test_a_table_takes_the_place_of_the_one_before():
     assert table.insert(text, "new") == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
     with pytest.raises(ValueError, match="lacks the lines"):
         table.insert("no marks", "new")
+
+
+def test_a_profile_names_the_lines_of_slow_instructions(tmp_path):
+    def slow(x):
+        for _ in range(3):
+            x = jnp.tanh(x @ x)
+        return x
+
+    x = jnp.ones((256, 256))
+    compiled = jax.jit(slow).lower(x).compile()
+    with jax.profiler.trace(tmp_path):
+        for _ in range(2):
+            jax.block_until_ready(compiled(x))
+    rows = profile_step.rows(profile_step.read(tmp_path), compiled.as_text(), steps=2)
+    assert [row["ms"] for row in rows] == sorted((row["ms"] for row in rows), reverse=True)
+    slowest = rows[0]
+    assert slowest["ms"] > 0 and slowest["calls"] == 1
+    assert slowest["place"].startswith("test_benchmarks.py:")
