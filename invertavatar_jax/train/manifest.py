@@ -74,10 +74,17 @@ def canonical(value: Any) -> str:
 
 
 def _command() -> str:
-    """How the process was started, as a person types it."""
+    """How the process was started, as a person types it in the checkout's folder."""
     name, *rest = sys.argv
-    is_package = pathlib.Path(name).name == "__main__.py"
-    return shlex.join(["./avatar", *rest] if is_package else ["python", name, *rest])
+    path, root = pathlib.Path(name).resolve(), _package().parent
+    if path.name == "__main__.py":
+        path = path.parent
+    if path == _package():
+        return shlex.join(["./avatar", *rest])
+    module = path.relative_to(root).with_suffix("").parts if path.is_relative_to(root) else ()
+    if module and all(part.isidentifier() for part in module):
+        return shlex.join(["./avatar", "python", "-m", ".".join(module), *rest])
+    return shlex.join(["python", name, *rest])
 
 
 def _package() -> pathlib.Path:

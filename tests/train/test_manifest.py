@@ -22,7 +22,6 @@ def make(config=None, **changes):
 def test_a_manifest_tells_what_a_result_depends_on(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS_OF_TEST", "x")
     monkeypatch.setenv("SECRET_TOKEN", "not for a manifest")
-    monkeypatch.setattr("sys.argv", ["/x/invertavatar_jax/__main__.py", "train", "--out", "a b"])
     made = make()
     assert made["packages"].keys() == {
         *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -30,8 +29,22 @@ def test_a_manifest_tells_what_a_result_depends_on(monkeypatch):
     assert made["devices"]["count"] >= 1 and made["processes"] == 1
     assert made["environment"]["XLA_FLAGS_OF_TEST"] == "x"
     assert "not for a manifest" not in json.dumps(made)
-    assert made["command"] == "./avatar train --out 'a b'"
     assert (made["mesh"], made["seeds"]) == ({"data": 8, "model": 1}, {"run": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("invertavatar_jax/__main__.py", "./avatar"),
+        ("experiments/figure6.py", "./avatar python -m experiments.figure6"),
+        ("experiments/long_sequences/__main__.py", "./avatar python -m experiments.long_sequences"),
+        ("/elsewhere/mine.py", "python /elsewhere/mine.py"),
+    ],
+)
+def test_the_command_is_told_as_it_is_typed(monkeypatch, name, expected):
+    path = manifest._package().parent / name  # an absolute name stays as it is
+    monkeypatch.setattr("sys.argv", [str(path), "--out", "a b"])
+    assert make()["command"] == f"{expected} --out 'a b'"
 
 
 def test_the_commit_is_that_of_the_checkout():
