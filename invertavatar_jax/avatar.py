@@ -92,6 +92,28 @@ class Steps(NamedTuple):
     draw: Callable[..., Float[Array, "b h w 3"]]  # weights, avatar, drives, key
 
 
+def render_driven(
+    nets: networks.Networks, weights: Weights, sizes: Sizes, avatar: Avatar, drives: Drive, key=None
+) -> generator.Rendered:
+    """All that generator.render says of one avatar under b drives."""
+    count = drives.camera.intrinsics.shape[0]
+    many = lambda x: jnp.broadcast_to(x, (count, *x.shape[1:]))
+    # the identity has gone into the drives
+    made = jax.tree.map(many, avatar._replace(identity=None))
+    return generator.render(
+        nets,
+        part(weights, "generator"),
+        sizes,
+        made.w_plus,
+        made.maps,
+        drives,
+        colours=made.colours,
+        background=made.background,
+        key=key,
+        even_fine=True,
+    )
+
+
 def make_steps(sizes: Sizes, *, released: bool = False, compute: str = "float32") -> Steps:
     """Steps that compile when first used.
 
@@ -114,22 +136,7 @@ def make_steps(sizes: Sizes, *, released: bool = False, compute: str = "float32"
         return inversion.fold_chunk(nets, weights, sizes, memory, frames, limits=limits, key=key)
 
     def draw(weights, avatar: Avatar, drives: Drive, key) -> Float[Array, "b h w 3"]:
-        count = drives.camera.intrinsics.shape[0]
-        many = lambda x: jnp.broadcast_to(x, (count, *x.shape[1:]))
-        # the identity has gone into the drives
-        made = jax.tree.map(many, avatar._replace(identity=None))
-        image = generator.render(
-            nets,
-            part(weights, "generator"),
-            sizes,
-            made.w_plus,
-            made.maps,
-            drives,
-            colours=made.colours,
-            background=made.background,
-            key=key,
-            even_fine=True,
-        ).image
+        image = render_driven(nets, weights, sizes, avatar, drives, key).image
         return jnp.clip(image, -1.0, 1.0)
 
     def finish(weights, memory: Memory) -> Features:

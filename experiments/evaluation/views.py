@@ -10,11 +10,10 @@ from jaxtyping import Array, Float
 
 from experiments.evaluation.score import Task
 from experiments.evaluation.systems import Bench, ours
-from invertavatar_jax import generator, motion, networks
-from invertavatar_jax.avatar import Avatar
+from invertavatar_jax import motion, networks
+from invertavatar_jax.avatar import Avatar, render_driven
 from invertavatar_jax.export import picture
 from invertavatar_jax.export.picture import to_uint8
-from invertavatar_jax.pure import part
 from invertavatar_jax.render.rays import cast_rays
 from invertavatar_jax.types import Camera, Drive
 
@@ -73,23 +72,10 @@ def _make_draw(bench: Bench):
 
     @jax.jit
     def draw(weights, avatar: Avatar, drives: Drive) -> tuple[Array, Array]:
-        count = drives.camera.intrinsics.shape[0]
-        many = lambda x: jnp.broadcast_to(x, (count, *x.shape[1:]))
-        made = jax.tree.map(many, avatar._replace(identity=None))
-        out = generator.render(
-            nets,
-            part(weights, "generator"),
-            sizes,
-            made.w_plus,
-            made.maps,
-            drives,
-            colours=made.colours,
-            background=made.background,
-            even_fine=True,
-        )
+        out = render_driven(nets, weights, sizes, avatar, drives)
         cast = cast_rays(drives.camera, side)
-        reach = out.depth.reshape(count, -1, 1)
-        points = (cast.origins + reach * cast.directions).reshape(count, side, side, 3)
+        reach = out.depth.reshape(len(out.depth), -1, 1)
+        points = (cast.origins + reach * cast.directions).reshape(-1, side, side, 3)
         centre = drives.camera.world_from_camera[:, :3, 3]
         return jnp.clip(out.image, -1, 1), shade(points, centre, out.alpha)
 
