@@ -38,6 +38,11 @@ def complete(
     return _only(found, expected) if exact else found
 
 
+def without(weights: Weights, place: str) -> Weights:
+    """Weights that lack the parameters of a place, a regular expression for their paths."""
+    return {**weights, "params": _take(weights["params"], re.compile(place))[1]}
+
+
 def _only(tree: Any, expected: Any) -> Any:
     if not isinstance(expected, Mapping):
         return tree

@@ -43,8 +43,13 @@ class LossWeights:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Numbers of the stage."""
+    """Numbers of the stage.
 
+    Paths of parameters are like those that `parts.split` matches.
+    """
+
+    trained: str  # regular expression of the parameters that move
+    redrawn: str  # of those that are drawn, whatever the weights to begin with hold; "": none
     sources: int  # frames that the encoders see at most
     targets: int  # frames compared, per identity
     colour_jitter: float
@@ -71,35 +76,43 @@ def make(model: Model, own: Settings, batching: Batching) -> Stage:
     # shorter at first
     average = lambda step: jnp.minimum(own.average_decay, (1.0 + step) / (10.0 + step))
 
+    places = {"all": own.trained}
+
     def loss(inputs: Inputs) -> Outcome:
-        params, buffers = inputs.params["all"], inputs.buffers
+        weights = parts.join(inputs.params, inputs.buffers, places)
         return Outcome(
-            *supervised_loss(nets, model, own.losses, params, buffers, inputs.batch, inputs.key)
+            *supervised_loss(nets, model, own.losses, weights, inputs.batch, inputs.key)
         )
 
     def start(key, weights) -> Start:
+        if weights and own.redrawn:
+            weights = parts.without(weights, own.redrawn)
         begin = parts.complete(model, key, weights, exact=True)
-        return Start({"all": begin["params"]}, begin["buffers"])
+        return Start(*parts.split(begin, places))
+
+    def ship(params, average, buffers):
+        return parts.join(average, buffers, places)
 
     def measure(params, average, buffers, batch, key):
-        return supervised_loss(nets, model, own.losses, average["all"], buffers, batch, key)[1]
+        weights = ship(params, average, buffers)
+        return supervised_loss(nets, model, own.losses, weights, batch, key)[1]
 
     def show(params, average, buffers, batch, key):
-        return _pictures(nets, model, {"params": average["all"], "buffers": buffers}, batch)
+        return _pictures(nets, model, ship(params, average, buffers), batch)
 
     return Stage(
         name="supervised",
         groups={"all": Group(optax.chain(optax.clip_by_global_norm(own.clip), adam), average)},
         phases=lambda _: (Phase("main", "all", loss),),
         start=start,
-        ship=lambda params, average, buffers: {"params": average["all"], "buffers": buffers},
+        ship=ship,
         measure=measure,
         show=show,
     )
 
 
 def supervised_loss(
-    nets: Networks, model: Model, weigh: LossWeights, params, buffers, example: Example, key
+    nets: Networks, model: Model, weigh: LossWeights, weights: Weights, example: Example, key
 ) -> tuple[Array, dict[str, Array]]:
     """The loss of one batch, and its terms.
 
@@ -107,7 +120,6 @@ def supervised_loss(
         example: of b identities with t source frames and k targets each; the avatar is made of
             the first 1 to t of them.
     """
-    weights = {"params": params, "buffers": buffers}
     sources = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), example.sources)
     target = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), example.targets)
     key_count, key_skip = jax.random.split(key)
