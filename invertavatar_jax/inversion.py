@@ -84,15 +84,32 @@ def refine(
         memory: of the frames before.
     """
     old = memory.refinement
-    state = (None, None) if old is None else (old.texture_state, old.triplane_state)
+    states = None if old is None else (old.texture_state, old.triplane_state)
     residual = rendered - frames.image
-    unets = part(weights, "unet_encoder")
-    inputs = jax.vmap(functools.partial(texture_input, model))(frames, residual)
-    offsets, texture_state = nets.texture_unet.apply(part(unets, "texture_unet"), inputs, state[0])
-    inputs = jax.vmap(triplane_input)(frames, residual)
-    modulation, triplane_state = nets.triplane_unet.apply(
-        part(unets, "triplane_unet"), inputs, state[1]
-    )
+    texture = jax.vmap(functools.partial(texture_input, model))(frames, residual)
+    planes = jax.vmap(triplane_input)(frames, residual)
+    return apply_unets(nets, part(weights, "unet_encoder"), states, texture, planes)
+
+
+def apply_unets(
+    nets: Networks,
+    unets: Weights,
+    states: tuple[PyTree, PyTree] | None,
+    texture: Float[Array, "t b u v 7"],
+    planes: Float[Array, "t b h w c"],
+) -> Refinement:
+    """E_tex and E_tri on a chunk of t frames. SPEC section 9.2, 9.3.
+
+    Args:
+        unets: the part unet_encoder of the weights.
+        states: texture_state and triplane_state of the frames before; None: there are none.
+        texture: of texture_input.
+        planes: of triplane_input.
+    """
+    say = lambda net, name, seen, state: net.apply(part(unets, name), seen, state)
+    before = (None, None) if states is None else states
+    offsets, texture_state = say(nets.texture_unet, "texture_unet", texture, before[0])
+    modulation, triplane_state = say(nets.triplane_unet, "triplane_unet", planes, before[1])
     return Refinement(offsets, modulation, texture_state, triplane_state)
 
 

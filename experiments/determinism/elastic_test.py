@@ -16,10 +16,12 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from experiments.determinism import child
 from invertavatar_jax.cli.train import read_config
+from invertavatar_jax.export import files
 from invertavatar_jax.train.config import MeshShape, Training
 
 DEVICES = (1, 2, 4, 8)
@@ -37,6 +39,15 @@ class Way(NamedTuple):
         return f"{self.processes}x{self.devices // self.processes}"
 
 
+Ways = tuple[Way, ...]  # of the parts of a run, one after the other
+
+
+def parse(text: str) -> Ways:
+    """What str makes of ways, joined by hyphens: "1x8-1x2" goes on with 2 of 8 devices."""
+    parts = [tuple(map(int, part.split("x"))) for part in text.split("-")]
+    return tuple(Way(processes * each, processes) for processes, each in parts)
+
+
 WHOLE = [(Way(n),) for n in DEVICES] + [(Way(_MOST, 2),)]
 MOVED = [(Way(_MOST), Way(2)), (Way(_MOST, 2), Way(1)), (Way(1), Way(_MOST, 2))]
 
@@ -48,77 +59,74 @@ def main() -> None:
     parser.add_argument("--config", action="append", required=True, metavar="FILE:VARIANT")
     parser.add_argument("--data", metavar="DIR", help="training data (the configuration's)")
     parser.add_argument("--steps", type=int, default=50, help="of each run (50)")
+    parser.add_argument("--ways", nargs="+", type=parse, help="1x1 2x4 1x8-1x2 (all)")
+    parser.add_argument("--ordinary", nargs="*", type=int, help="devices of that mode (all)")
     args = parser.parse_args()
-    found = []
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    found: dict[str, dict[str, Any]] = {}
+
+    def keep(now: dict[str, Any]) -> None:
+        """Writes what there is after every run: all of them take hours."""
+        found[now["config"]] = now
+        ok = all(one["equal"] for one in found.values())
+        with files.replacing(args.out) as temporary:
+            temporary.write_text(json.dumps({"ok": ok, "configs": [*found.values()]}, indent=1))
+
+    ways = args.ways or WHOLE + MOVED
+    ordinary = DEVICES if args.ordinary is None else tuple(args.ordinary)
     for config in args.config:
         with tempfile.TemporaryDirectory() as folder:
-            found.append(test(config, args.steps, pathlib.Path(folder), args.data))
-    ok = all(one["equal"] for one in found)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"ok": ok, "configs": found}, indent=1) + "\n")
-    sys.exit(0 if ok else 1)
+            test(config, args.steps, pathlib.Path(folder), args.data, ways, ordinary, keep)
+    sys.exit(0 if all(one["equal"] for one in found.values()) else 1)
 
 
 def test(
     config: str,
     steps: int,
     folder: pathlib.Path,
-    data: str | None = None,
-    ways: list[tuple[Way, ...]] | None = None,
-    ordinary: tuple[int, ...] = DEVICES,
+    data: str | None,
+    ways: list[Ways],
+    ordinary: tuple[int, ...],
+    keep: Callable[[dict[str, Any]], None] = lambda found: None,
 ) -> dict[str, Any]:
     """The hashes of all ways of one configuration.
 
     Args:
         ways: of the deterministic mode; the first one is what others are compared with.
         ordinary: numbers of devices of the ordinary mode; the first one as in `ways`.
+        keep: is given the result after every run.
     """
     training = read_config(config)
     training = dataclasses.replace(
         training,
         data=data or training.data,
         batch_size=_MOST * training.microbatch,
-        deterministic=True,
         log_every=1,
         validate_every=steps,
         image_every=0,
         checkpoint_every=steps,
     )
-    rows, runs = [], []
-    for way in ways or WHOLE + MOVED:
-        runs.append(folder / "-".join(map(str, way)))
-        row = _train(training, way, steps, runs[-1], folder)
-        if row["sha256"] != (rows or [row])[0]["sha256"]:
-            row["differs"] = _ask(child.differences, str(runs[0]), str(runs[-1]))
-        rows.append(row)
-        print(f"{config}: {json.dumps(row)}", flush=True)
-    return {
-        "config": config,
-        "steps": steps,
-        "batch_size": training.batch_size,
-        "equal": len({row["sha256"] for row in rows}) == 1,
-        "deterministic": rows,
-        "ordinary": _ordinary(training, ordinary, steps, folder),
-    }
-
-
-def _ordinary(
-    training: Training, counts: tuple[int, ...], steps: int, folder: pathlib.Path
-) -> list[dict[str, Any]]:
-    """How far the ordinary mode goes apart on several devices."""
-    training, rows = dataclasses.replace(training, deterministic=False), []
-    run = lambda count: folder / f"ordinary-{count}"
-    for count in counts:
-        row = _train(training, (Way(count),), steps, run(count), folder)
-        if count != counts[0]:
-            row["differs"] = _ask(child.differences, str(run(counts[0])), str(run(count)))
-        rows.append(row)
-        print(f"{training.stage}, ordinary: {json.dumps(row)}", flush=True)
-    return rows
+    found: dict[str, Any] = {"config": config, "steps": steps, "batch_size": training.batch_size}
+    found |= {"equal": True, "deterministic": [], "ordinary": []}
+    modes = {"deterministic": ways, "ordinary": [(Way(count),) for count in ordinary]}
+    for mode, all_ways in modes.items():
+        training = dataclasses.replace(training, deterministic=mode == "deterministic")
+        runs = []
+        for way in all_ways:
+            runs.append(folder / "-".join((mode, *map(str, way))))
+            row = _train(training, way, steps, runs[-1], folder)
+            first = found[mode][0] if found[mode] else row
+            if row["sha256"] != first["sha256"]:
+                row["differs"] = _ask(child.differences, str(runs[0]), str(runs[-1]))
+                found["equal"] &= mode == "ordinary"
+            found[mode].append(row)
+            print(f"{config}, {mode}: {json.dumps(row)}", flush=True)
+            keep(found)
+    return found
 
 
 def _train(
-    training: Training, way: tuple[Way, ...], steps: int, run: pathlib.Path, folder: pathlib.Path
+    training: Training, way: Ways, steps: int, run: pathlib.Path, folder: pathlib.Path
 ) -> dict[str, Any]:
     """Trains in one or two parts; the end's hash and the time it took."""
     begin = time.monotonic()

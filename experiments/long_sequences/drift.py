@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from tqdm import tqdm
 
 from experiments.long_sequences.study import Part, Row, Sitting, State, Study, by
-from experiments.long_sequences.systems import System, distance, make_refine
-from invertavatar_jax import networks
+from experiments.long_sequences.systems import System, distance
+from invertavatar_jax import inversion, networks
 from invertavatar_jax.generator import Features
 from invertavatar_jax.metrics import image
 
@@ -36,12 +36,12 @@ PRECISIONS = {
 
 def with_precision(system: System, precision: Precision) -> System:
     """The system, computing in another precision."""
-    refine = make_refine(networks.build(system.sizes, compute=precision.compute))
+    nets = networks.build(system.sizes, compute=precision.compute)
     # not a cast there and back, which the compiler may leave out
     narrow = lambda x: lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
 
     def step(*inputs: Any):
-        made = refine(*inputs)
+        made = inversion.apply_unets(nets, *inputs)
         if not precision.rounded:
             return made
         states = jax.tree.map(narrow, (made.texture_state, made.triplane_state))

@@ -74,7 +74,7 @@ class System:
         self.weights = jax.device_put(without)
         self.shared = _share(settings.with_aggregator(sizes, FIRST))
 
-        self.refine = jax.jit(make_refine(nets))
+        self.refine = jax.jit(functools.partial(inversion.apply_unets, nets))
         self._empty: Any = None
 
     @functools.cached_property
@@ -165,19 +165,6 @@ class System:
         stack = lambda name: jnp.concatenate([getattr(one, name) for one in seen])
         made = self.refine(self.unets, None, stack("texture"), stack("planes"))
         return self._finish(begun, made)
-
-
-def make_refine(nets: networks.Networks) -> Callable[..., Refinement]:
-    """E_tex and E_tri as a function of weights, states (None: empty ones) and their inputs."""
-
-    def refine(unets: Weights, states: Any, texture: Array, planes: Array) -> Refinement:
-        before = (None, None) if states is None else states
-        say = lambda net, key, seen, state: net.apply(part(unets, key), seen, state)
-        offsets, kept = say(nets.texture_unet, "texture_unet", texture, before[0])
-        modulation, kept_too = say(nets.triplane_unet, "triplane_unet", planes, before[1])
-        return Refinement(offsets, modulation, kept, kept_too)
-
-    return refine
 
 
 @functools.cache

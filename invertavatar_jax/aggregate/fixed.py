@@ -2,6 +2,9 @@
 
 For longer clips the canonical features of windows are averaged; see
 inversion.reconstruct_windows.
+
+What they give stays in [-1, 1], as a ConvGRU's memory does. The paper does not say so; without
+the bound, training ConvFusion in the decoders of a ConvGRU diverged.
 """
 
 import flax.linen as nn
@@ -51,7 +54,7 @@ class ConvFusion(nn.Module):
         channels, wide = frames.shape[-1], jnp.promote_types(frames.dtype, jnp.float32)
         x = jnp.concatenate([frames[i % len(frames)] for i in range(self.window)], -1)
         x = PReLU(name="conv_1")(Conv(channels, name="conv_0")(x))
-        return Conv(channels, name="conv_2")(x).astype(wide), ()
+        return jnp.tanh(Conv(channels, name="conv_2")(x).astype(wide)), ()
 
 
 class AttFusion(nn.Module):
@@ -76,4 +79,4 @@ class AttFusion(nn.Module):
         x = frames + TimeAttention(name="attention")(y, y, jnp.ones(y.shape[:2], bool))
         y = Dense(MLP_RATIO * channels, name="fc1")(LayerNorm(name="norm2")(x))
         x = x + Dense(channels, name="fc2")(jax.nn.gelu(y, approximate=False))
-        return x.astype(wide).mean(0), ()
+        return jnp.tanh(x.astype(wide).mean(0)), ()

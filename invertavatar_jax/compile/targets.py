@@ -85,6 +85,8 @@ def prepare(target: Target, *, quick: bool = False) -> None:
     if platform == "tpu":
         os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")  # or it complains
         os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+        # no chip is used: another compilation, or the lock file of a killed one, is no obstacle
+        os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
         os.environ["TPU_ACCELERATOR_TYPE"] = f"v5litepod-{target.count}"
     elif platform == "cuda":
         # Tuning runs kernels, and there is no card to run them on.

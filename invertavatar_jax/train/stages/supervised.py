@@ -80,9 +80,7 @@ def make(model: Model, own: Settings, batching: Batching) -> Stage:
 
     def loss(inputs: Inputs) -> Outcome:
         weights = parts.join(inputs.params, inputs.buffers, places)
-        return Outcome(
-            *supervised_loss(nets, model, own.losses, weights, inputs.batch, inputs.key)
-        )
+        return Outcome(*supervised_loss(nets, model, own.losses, weights, inputs.batch, inputs.key))
 
     def start(key, weights) -> Start:
         if weights and own.redrawn:
