@@ -12,7 +12,7 @@ EXPERIMENT = Experiment(
     "figure8",
     "Figure 8: photos driven by other people's clips",
     (Part("celeba_cross", "celeba_cross", REENACTMENT),),
-    ("ours", "textured_mesh", "otavatar", "next3d_pti", "styleheat", "rome"),
+    ("ours", "our_pti", "textured_mesh", "otavatar", "next3d_pti", "styleheat", "rome"),
 )
 
 if __name__ == "__main__":

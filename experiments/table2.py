@@ -22,7 +22,7 @@ EXPERIMENT = Experiment(
         Part("hdtf_cross", "cross_identity", REENACTMENT),
         Part("celeba_cross", "celeba_cross", REENACTMENT),
     ),
-    ("ours", "textured_mesh", "otavatar", "next3d_pti", "styleheat", "rome"),
+    ("ours", "our_pti", "textured_mesh", "otavatar", "next3d_pti", "styleheat", "rome"),
 )
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments.evaluation import systems
+from experiments.evaluation import pivotal, systems
 from experiments.evaluation.outside import Recorded
 from invertavatar_jax import avatar, networks, settings
 from invertavatar_jax import weights as weights_files
@@ -26,6 +26,7 @@ OURS: dict[str, Callable[[systems.Bench], systems.System]] = {
     "without_second_stage": systems.coarse,
     "textured_mesh": systems.textured_mesh,
     "our_prior": systems.random_heads,
+    "our_pti": pivotal.pivotal,
 }
 # trained as the presets SIZE_NAME
 TRAINED = ("offsets", "posed_texture", "conv_fusion", "att_fusion")
@@ -84,6 +85,8 @@ class Workshop:
             model = self.model(path, name if path is None and name in TRAINED else "")
             window = networks.window(model.sizes)
             make = OURS.get(name, systems.ours)
+            if make is pivotal.pivotal and self.preset == "tiny":
+                make = functools.partial(pivotal.pivotal, steps=1)
             if window and make is systems.ours:
                 make = functools.partial(systems.averaged, window=window)
             self._systems[name, path] = make(self.bench(model))

@@ -109,14 +109,20 @@ class Bench:
 
         self.model, self.prepared, self.see = model, prepared, see
 
-    def render(self, avatar: Avatar, driving: Sequence[Observation]) -> np.ndarray:
-        """Images of the driving frames, some at once; the last call is filled up."""
-        images = []
+    def render(
+        self, avatar: Avatar, driving: Sequence[Observation], weights: Weights | None = None
+    ) -> np.ndarray:
+        """Images of the driving frames, some at once; the last call is filled up.
+
+        Args:
+            weights: of the avatar alone; None for the model's.
+        """
+        weights, images = weights or self.without_unets, []
         for begin in range(0, len(driving), AT_ONCE):
             some = driving[begin : begin + AT_ONCE]
             filled = [*some, *[some[-1]] * (AT_ONCE - len(some))]
             drives = self.prepared.drive(avatar.identity, filled)
-            made = self.prepared.draw(self.without_unets, avatar, drives, None)
+            made = self.prepared.draw(weights, avatar, drives, None)
             images.append(np.asarray(made)[: len(some)])
         return np.concatenate(images)
 
