@@ -2,17 +2,19 @@
 
 import functools
 import json
+import math
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from experiments.evaluation import score
 from experiments.evaluation.experiment import NO_NUMBERS, PARAMETERS, Experiment, Part
 from experiments.evaluation.report import Result
 from invertavatar_jax import prior, settings
 from invertavatar_jax.export import files
 
 NOT_RUN = "not run"
-NONE = "–"  # the paper does not have this one
+NONE = "–"  # there is none, in the paper or by its nature
 PAPER = pathlib.Path(__file__).parents[1] / "paper_numbers.json"
 Paper = Mapping[str, Any]
 
@@ -96,6 +98,32 @@ def _part(experiment: Experiment, part: Part, result: Result, paper: Paper) -> I
                 cells += [_cell(row.get(n)) for n in _run(names, metrics)] or [NOT_RUN]
             cells += [_cell(row.get(name)) for name in part.besides]
             yield "| " + " | ".join(cells) + " |"
+    counts = sorted({row["sources"] for row in held["summary"]})
+    if len(counts) > 1:
+        yield from _differences(part.name, list(by_system), counts, result)
+
+
+def _differences(part: str, systems: list[str], counts: list[int], result: Result) -> Iterator[str]:
+    """What more frames change, and what other systems do: in the same frames of the same people."""
+    rows = [row for row in result["rows"] if row["part"] == part]
+    name, most = result["parts"][part]["metrics"][0], counts[-1]
+    less = lambda *pair: _cell(score.difference(rows, name, *pair, result["seed"])._asdict())
+    yield ""
+    yield f"{name} of {most} source frames, less that of fewer:"
+    yield ""
+    yield "| system | " + " | ".join(f"less {count}" for count in counts[:-1]) + " |"
+    yield "|" + "---|" * len(counts)
+    for one in systems:
+        cells = [less((one, most), (one, count)) for count in counts[:-1]]
+        yield f"| {one} | " + " | ".join(cells) + " |"
+    yield ""
+    yield f"{name} of a row's system less that of a column's, {most} source frames:"
+    yield ""
+    yield "| system | " + " | ".join(f"less {other}" for other in systems) + " |"
+    yield "|" + "---|" * (len(systems) + 1)
+    for one in systems:
+        cells = [NONE if other == one else less((one, most), (other, most)) for other in systems]
+        yield f"| {one} | " + " | ".join(cells) + " |"
 
 
 @functools.cache
@@ -113,8 +141,8 @@ def _cell(found: Mapping[str, Any] | None) -> str:
     """A mean with its interval; what could not be measured says so."""
     if found is None:
         return NOT_RUN
-    if found["mean"] is None:
+    if found["mean"] is None or math.isnan(found["mean"]):
         return f"not measured ({found['missing']} frames)"
-    if found["low"] is None:
+    if found["low"] is None or math.isnan(found["low"]):
         return f"{found['mean']:.4g}"
     return f"{found['mean']:.4g} ({found['low']:.4g} to {found['high']:.4g})"

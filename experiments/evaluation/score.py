@@ -162,3 +162,24 @@ def summary(found: Sequence[Row], metrics: Mapping[str, Metric], seed: int) -> l
             row[name] = fields | {"unit": metric.unit, "better": metric.better}
         out.append(row)
     return out
+
+
+def difference(
+    found: Sequence[Row], name: str, one: tuple[str, int], other: tuple[str, int], seed: int
+) -> bootstrap.Interval:
+    """A metric of one system less that of another, frame by frame: the mean over people.
+
+    Args:
+        one: system and number of source frames.
+        other: likewise, driven by the same frames.
+    """
+    pick = lambda key: [row for row in found if (row["system"], len(row["sources"])) == key]
+    values: list[float] = []
+    whom: list[str] = []
+    for a, b in zip(pick(one), pick(other), strict=True):
+        if any(a[k] != b[k] for k in ("person", "driver", "frames")):
+            raise ValueError(f"got {one} and {other}, expected the same trials of both")
+        for left, right in zip(a["values"][name], b["values"][name], strict=True):
+            values.append(np.nan if left is None or right is None else left - right)
+            whom.append(a["person"])
+    return bootstrap.interval(np.array(values), whom, seed=seed)

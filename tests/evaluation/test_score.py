@@ -139,3 +139,22 @@ def test_a_result_holds_all_that_is_needed_to_read_it(found, tmp_path):
     assert held["manifest"]["config"] == {"preset": "tiny"} and held["manifest"]["packages"]["jax"]
     plot_curves(tmp_path / "r.png", summary, ["l1"], "drawn")
     assert (tmp_path / "r.png").stat().st_size > 1000
+
+
+def test_differences_are_taken_frame_by_frame():
+    two = [{"system": "known", "person": str(p), "driver": "d", "frames": [1, 2]} for p in (0, 1)]
+    more = [{**row, "system": "better"} for row in two]
+    wrong = ([1.0, None], [5.0, 9.0])
+    found = [
+        *({**row, "sources": [0], "values": {"l1": x}} for row, x in zip(two, wrong, strict=True)),
+        *(
+            {**row, "sources": [0], "values": {"l1": [x[0] - 0.5, 8.0]}}
+            for row, x in zip(more, wrong, strict=True)
+        ),
+    ]
+    less = score.difference(found, "l1", ("known", 1), ("better", 1), seed=0)
+    assert (less.mean, less.low, less.high) == (0.625, 0.5, 0.75)
+    assert (less.identities, less.values, less.missing) == (2, 3, 1)
+    found[-1] = {**found[-1], "frames": [1, 3]}
+    with pytest.raises(ValueError, match="the same trials"):
+        score.difference(found, "l1", ("known", 1), ("better", 1), seed=0)
