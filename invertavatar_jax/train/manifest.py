@@ -23,6 +23,7 @@ FILE = "manifest.json"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 # what changes how programs are compiled, and on what they run
 _ENVIRONMENT = ("XLA_", "JAX_", "LIBTPU_", "NCCL_", "NPROC", "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32")
+_CACHE = "JAX_COMPILATION_CACHE_DIR"  # a place of one machine, and no change
 # entries that tell one start from another, or stand in the manifest a second time
 _OF_ONE_START = {"started", "command", "config", "config_sha256", "from_step"}
 
@@ -59,7 +60,7 @@ def make_manifest(
         "environment": {
             name: value
             for name, value in sorted(os.environ.items())
-            if name.startswith(_ENVIRONMENT)
+            if name.startswith(_ENVIRONMENT) and name != _CACHE
         },
         "data": data_fingerprint,
         "seeds": dict(seeds),
