@@ -76,6 +76,7 @@ def run(experiment: Experiment, args: argparse.Namespace, workshop: Workshop) ->
         args.weights,
         options.pairs("--baseline", args.baseline),
         options.pairs("--outside", args.outside),
+        args.without,
     )
     judges = open_metrics(experiment.parts, options.pairs("--file", args.file))
     clips = open_people(args, workshop.model(args.weights).sizes.renderer.image_resolution)

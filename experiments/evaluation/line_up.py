@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -130,6 +130,7 @@ def line_up(
     weights: str | None,
     files: Mapping[str, str],
     folders: Mapping[str, str],
+    without: Sequence[str] = (),
 ) -> LineUp:
     """Opens the systems that an experiment names, and those that the user adds.
 
@@ -137,6 +138,7 @@ def line_up(
         weights: file of our system; None for the preset's own.
         files: system -> file of its weights; names that are not known are added.
         folders: system -> folder of its pictures; see outside.py.
+        without: systems that are left out.
 
     Raises:
         UserError: a file or a folder is missing, or a name is given twice.
@@ -144,7 +146,13 @@ def line_up(
     if twice := sorted(set(files) & set(folders)):
         raise UserError(f"{twice[0]} is given as weights and as pictures: choose one.")
     found = LineUp({}, {}, {})
-    for name in dict.fromkeys((*names, *files, *folders)):
+    known = dict.fromkeys((*names, *files, *folders))
+    if wrong := sorted(set(without) - set(known)):
+        raise UserError(f"--without {wrong[0]}: expected one of {', '.join(known)}.")
+    for name in known:
+        if name in without:
+            found.not_run[name] = "to be asked for: --without left it out"
+            continue
         if name in folders:
             one, of = Recorded(name, pathlib.Path(folders[name])), "pictures, made elsewhere"
         elif name in OUTSIDE:

@@ -20,6 +20,7 @@ def parse(name: str, title: str, argv: Sequence[str] | None) -> argparse.Namespa
     parser.add_argument("--weights", metavar="FILE", help="of our system (those of the package)")
     parser.add_argument("--baseline", metavar="NAME=FILE", help="weights of another one", **pair)
     parser.add_argument("--outside", metavar="NAME=FOLDER", help="pictures of another one", **pair)
+    parser.add_argument("--without", metavar="NAME", help="a system that is left out", **pair)
     parser.add_argument("--file", metavar="ROLE=FILE", help="what a metric judges by", **pair)
     people = parser.add_argument_group("people", "rendered, unless videos are given")
     people.add_argument("--people", type=int, default=8)

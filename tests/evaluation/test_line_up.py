@@ -2,9 +2,11 @@
 
 import jax
 import numpy as np
+import pytest
 
 from experiments.evaluation.line_up import Workshop, draw_weights, line_up
 from invertavatar_jax import settings, weights
+from invertavatar_jax.errors import UserError
 
 
 def test_systems_that_cannot_run_say_what_they_need():
@@ -12,6 +14,14 @@ def test_systems_that_cannot_run_say_what_they_need():
     assert not found.systems
     for name, need in (("conv_fusion", "--baseline"), ("rome", "--outside"), ("our_prior", "gan")):
         assert need in found.not_run[name]
+
+
+def test_a_system_is_left_out_by_its_name():
+    names = ("textured_mesh", "our_pti")
+    found = line_up(names, Workshop("tiny"), None, {}, {}, ["our_pti"])
+    assert set(found.systems) == {"textured_mesh"} and "--without" in found.not_run["our_pti"]
+    with pytest.raises(UserError, match="--without rome: expected one of textured_mesh, our_pti"):
+        line_up(names, Workshop("tiny"), None, {}, {}, ["rome"])
 
 
 def test_a_system_takes_weights_of_its_own(tmp_path):
