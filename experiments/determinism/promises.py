@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from experiments.determinism import child
 from invertavatar_jax.export import files
+from invertavatar_jax.train import manifest
 
 SOURCES, DRIVEN, BATCH = 4, 4, 4
 PIXELS = {"small": 256, "tiny": 64}  # of the rendered people
@@ -77,9 +78,13 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = compare(args.preset, pathlib.Path(folder))
+    given = {"preset": args.preset, "stage": STAGE}
+    made = manifest.make_manifest(
+        given, data_fingerprint="rendered people", mesh_shape={}, seeds={"all": 0}
+    )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(args.out) as temporary:
-        temporary.write_text(json.dumps({"preset": args.preset, "rows": rows}, indent=1) + "\n")
+        temporary.write_text(json.dumps({"manifest": made, "rows": rows}, indent=1) + "\n")
 
 
 def compare(
