@@ -8,6 +8,7 @@ thing each; a step of the supervised stage is made of four people.
 
 import argparse
 import dataclasses
+import functools
 import json
 import pathlib
 import tempfile
@@ -103,10 +104,10 @@ def compare(
         made: list[dict[str, np.ndarray]] = []
         for way in tqdm(ways, desc=type(ways[0]).__name__):
             avatars = isinstance(way, Way)
-            work, pixels = (avatar, PIXELS[preset]) if avatars else (step, STAGE_PIXELS)
+            work = functools.partial(avatar, preset) if avatars else step
+            drawn = folder / f"people_{PIXELS[preset] if avatars else STAGE_PIXELS}"
             path = folder / f"{len(rows)}_{len(made)}.npz"
-            drawn = str(folder / f"people_{pixels}")
-            _ask(work, drawn, str(path), preset, way, environment=way.environment)
+            _ask(work, str(drawn), str(path), way, environment=way.environment)
             with np.load(path) as found:
                 made.append(dict(found))
         for way, found in zip(ways[1:], made[1:], strict=True):
@@ -133,37 +134,29 @@ def render(folder: str, pixels: int) -> None:
     people.rendered(pathlib.Path(folder), BATCH, SOURCES + DRIVEN, pixels, pixels)
 
 
-def avatar(folder: str, out: str, preset: str, way: Way) -> None:
+def avatar(preset: str, folder: str, out: str, way: Way) -> None:
     """Writes an avatar's canonical features, and its images."""
     import jax
 
-    from experiments.evaluation import footage
-    from experiments.evaluation.line_up import draw_weights
-    from invertavatar_jax import avatar, frames, settings
-    from invertavatar_jax.types import Camera
+    from experiments.evaluation import footage, systems
+    from experiments.evaluation.line_up import Workshop
+    from invertavatar_jax.avatar import Model
 
-    if preset == "tiny":
-        sizes = settings.preset(preset)
-        model = avatar.Model(sizes, draw_weights(sizes), compute=way.compute)
-    else:
-        model = avatar.load(compute=way.compute)
+    opened = Workshop(preset).model(None)
+    model = Model(opened.sizes, opened.weights, opened.head, compute=way.compute)
+    prepared = systems.Preparation(model.head, model.sizes)
     clip = footage.synthetic(pathlib.Path(folder), model.sizes.renderer.image_resolution)[0]
-    geometry = frames.geometry(model.head, model.sizes)
-    prepare = lambda one: frames.Prepared(*frames.make_frame(geometry, one), one.identity)
     key = None if way.seed is None else jax.random.key(way.seed)
-    made = model.reconstruct([prepare(one) for one in clip.frames[:SOURCES]], key=key)
+    made = model.reconstruct(prepared.frames(clip.frames[:SOURCES]), key=key)
     images = []
     for begin in range(SOURCES, SOURCES + DRIVEN, way.at_once):
-        some = clip.frames[begin : begin + way.at_once]
-        stack = lambda name, some=some: np.stack([getattr(one, name) for one in some])
-        camera = Camera(*map(np.stack, zip(*[one.camera for one in some], strict=True)))
-        drives = model.drives(made, stack("expression"), stack("gaze_rad"), camera)
+        drives = prepared.drive(made.identity, clip.frames[begin : begin + way.at_once])
         images.append(np.asarray(model.draw(made, drives, key=key)))
     features = np.concatenate([np.ravel(x) for x in jax.tree.leaves(made.maps)])
     np.savez(out, features=features, images=np.concatenate(images))
 
 
-def step(folder: str, out: str, preset: str, way: Step) -> None:
+def step(folder: str, out: str, way: Step) -> None:
     """Writes all parameters as they are after a step of STAGE from random weights."""
     import jax
 

@@ -162,7 +162,7 @@ def line_up(
             found.not_run[name] = f"weights that stage gan trained: --baseline {name}=FILE"
             continue
         elif name in TRAINED and name not in files and workshop.preset != "tiny":
-            found.not_run[name] = f"weights of preset small_{name}: --baseline {name}=FILE"
+            found.not_run[name] = f"weights of configs/supervised.py:{name}: --baseline {name}=FILE"
             continue
         else:
             path = files.get(name, weights if name in OURS else None)

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import math
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -107,7 +106,7 @@ def _differences(part: str, systems: list[str], counts: list[int], result: Resul
     """What more frames change, and what other systems do: in the same frames of the same people."""
     rows = [row for row in result["rows"] if row["part"] == part]
     name, most = result["parts"][part]["metrics"][0], counts[-1]
-    less = lambda *pair: _cell(score.difference(rows, name, *pair, result["seed"])._asdict())
+    less = lambda *pair: _cell(score.difference(rows, name, *pair, result["seed"]))
     yield ""
     yield f"{name} of {most} source frames, less that of fewer:"
     yield ""
@@ -141,8 +140,8 @@ def _cell(found: Mapping[str, Any] | None) -> str:
     """A mean with its interval; what could not be measured says so."""
     if found is None:
         return NOT_RUN
-    if found["mean"] is None or math.isnan(found["mean"]):
+    if found["mean"] is None:
         return f"not measured ({found['missing']} frames)"
-    if found["low"] is None or math.isnan(found["low"]):
+    if found["low"] is None:
         return f"{found['mean']:.4g}"
     return f"{found['mean']:.4g} ({found['low']:.4g} to {found['high']:.4g})"

@@ -50,6 +50,7 @@ def pivotal(bench: systems.Bench, steps: int = STEPS) -> systems.System:
     sizes, given = bench.model.sizes, bench.without_unets
     nets, shared = networks.build(sizes), bench.prepared
     rules = [optax.multi_transform(_rules(moving), Moved("code", "weights")) for moving in (0, 1)]
+    updates = [jax.jit(rule.update) for rule in rules]
     own = lambda params: {"params": params, "buffers": given["buffers"]["generator"]}
 
     @jax.jit
@@ -79,17 +80,15 @@ def pivotal(bench: systems.Bench, steps: int = STEPS) -> systems.System:
         made = shared.frames(seen)
         memory = shared.start(given, made[0].frame)
         moved = Moved(memory.w_plus, part(given, "generator")["params"])
-        behinds = [one.background if sizes.departures.background else None for one in made]
-        for rule in rules:
-            apply, state = jax.jit(rule.update), rule.init(moved)
+        for rule, update in zip(rules, updates, strict=True):
+            state = rule.init(moved)
             for number in tqdm(range(steps), desc="pivotal tuning", leave=False):
-                at = number % len(made)
-                slope = gradient(moved, made[at].frame, behinds[at])
-                updates, state = apply(slope, state)
-                moved = jax.tree.map(jnp.add, moved, updates)
-        colours = memory.colours  # none are observed: the prior has no second stage
-        identity = jnp.asarray(made[0].identity)
-        avatar = Avatar(moved.w_plus, maps(moved), colours, behinds[0], identity)
+                one = made[number % len(made)]
+                slope = gradient(moved, one.frame, systems.background(bench, one))
+                change, state = update(slope, state)
+                moved = jax.tree.map(jnp.add, moved, change)
+        memory = memory._replace(w_plus=moved.w_plus)  # it has observed no colours
+        avatar = systems.make_avatar(bench, memory, maps(moved), made[0])
         params = {**given["params"], "generator": moved.params}
         return Tuned(avatar, {**given, "params": params})
 

@@ -157,17 +157,18 @@ def summary(found: Sequence[Row], metrics: Mapping[str, Metric], seed: int) -> l
             values = [(x, r["person"]) for r in some for x in r["values"][name]]
             numbers = np.array([np.nan if x is None else x for x, _ in values])
             whom = [person for _, person in values]
-            interval = bootstrap.interval(numbers, whom, seed=seed)._asdict()
-            fields = {k: _number(v) if isinstance(v, float) else v for k, v in interval.items()}
-            row[name] = fields | {"unit": metric.unit, "better": metric.better}
+            row[name] = _interval(numbers, whom, seed) | {
+                "unit": metric.unit,
+                "better": metric.better,
+            }
         out.append(row)
     return out
 
 
 def difference(
     found: Sequence[Row], name: str, one: tuple[str, int], other: tuple[str, int], seed: int
-) -> bootstrap.Interval:
-    """A metric of one system less that of another, frame by frame: the mean over people.
+) -> Row:
+    """A metric of one system less that of another, frame by frame: mean over people, interval.
 
     Args:
         one: system and number of source frames.
@@ -182,4 +183,10 @@ def difference(
         for left, right in zip(a["values"][name], b["values"][name], strict=True):
             values.append(np.nan if left is None or right is None else left - right)
             whom.append(a["person"])
-    return bootstrap.interval(np.array(values), whom, seed=seed)
+    return _interval(np.array(values), whom, seed)
+
+
+def _interval(values: np.ndarray, whom: Sequence[str], seed: int) -> Row:
+    """bootstrap.Interval as a result holds it: numbers that there are not are None."""
+    found = bootstrap.interval(values, whom, seed=seed)._asdict()
+    return {k: _number(v) if isinstance(v, float) else v for k, v in found.items()}

@@ -157,14 +157,20 @@ def coarse(bench: Bench) -> System:
         made = bench.prepared.frames(seen[:1])[0]
         memory = bench.prepared.start(bench.without_unets, made.frame)
         memory = bench.prepared.add_colours(memory, made.frame)
-        return _avatar(bench, memory, memory.coarse, made)
+        return make_avatar(bench, memory, memory.coarse, made)
 
     return System("without the second stage", reconstruct, bench.render, most=1)
 
 
-def _avatar(bench: Bench, memory: Memory, maps: Features, first: frames.Prepared) -> Avatar:
-    behind = first.background if bench.model.sizes.departures.background else None
-    return Avatar(memory.w_plus, maps, memory.colours, behind, jnp.asarray(first.identity))
+def make_avatar(bench: Bench, memory: Memory, maps: Features, first: frames.Prepared) -> Avatar:
+    """The avatar of canonical features, before what is behind the person in the first frame."""
+    fill, identity = background(bench, first), jnp.asarray(first.identity)
+    return Avatar(memory.w_plus, maps, memory.colours, fill, identity)
+
+
+def background(bench: Bench, seen: frames.Prepared) -> Array | None:
+    """What the bench's model draws behind the person of a frame; None: nothing."""
+    return seen.background if bench.model.sizes.departures.background else None
 
 
 def averaged(bench: Bench, window: int) -> System:
@@ -202,7 +208,7 @@ def averaged(bench: Bench, window: int) -> System:
         ]
         mean = jax.tree.map(lambda *x: sum(x) / len(x), *all_maps)
         memory = functools.reduce(shared.add_colours, [one.frame for one in made], begun)
-        return _avatar(bench, memory, mean, made[0])
+        return make_avatar(bench, memory, mean, made[0])
 
     about = "each frame alone" if window == 1 else f"windows of {window} frames"
     return System(f"{about}, features averaged", reconstruct, bench.render)

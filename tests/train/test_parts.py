@@ -43,6 +43,18 @@ def test_what_is_not_trained_is_shipped_as_it_was():
         assert (np.asarray(leaf) == ("unet_encoder" in names)).all(), names
 
 
+def test_a_place_is_left_out_and_nothing_else():
+    given = _given()
+    left = parts.without(given, ".*/conv_gru/")
+    paths = lambda tree: {
+        "/".join(entry.key for entry in path)
+        for path, _ in jax.tree_util.tree_flatten_with_path(tree["params"])[0]
+    }
+    gone = paths(given) - paths(left)
+    assert gone == {path for path in paths(given) if "/conv_gru/" in path} != set()
+    assert left["buffers"] is given["buffers"]
+
+
 @pytest.mark.slow  # all networks are drawn
 def test_what_is_redrawn_is_new():
     training = read_config("configs/supervised.py:tiny")

@@ -77,11 +77,18 @@ def test_a_signal_becomes_a_request(number):
     assert signal.getsignal(number) is before
 
 
-def test_a_second_interrupt_quits_at_once():
-    before = signal.getsignal(signal.SIGINT)  # jobs in the background may ignore it
+@pytest.fixture
+def interruptible():
+    """SIGINT as in the foreground: jobs that were started in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_interrupt_quits_at_once(interruptible):
     with pytest.raises(KeyboardInterrupt), StopRequest():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
