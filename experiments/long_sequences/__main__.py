@@ -1,7 +1,7 @@
 """The long-sequence study: one page of answers and plots, and one JSON file with its manifest.
 
 Run: ./avatar python -m experiments.long_sequences --out DIR --weights-dir W
-     (--smoke: a minute, no meaning; --parts quality,order: some parts, added to those in DIR)
+     (--smoke: a minute, no meaning; --parts and --systems: some, added to the result in DIR)
 """
 
 import argparse
@@ -9,7 +9,7 @@ import dataclasses
 import json
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.evaluation import people, report
@@ -45,14 +45,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     geometry = frames.geometry(morphable.load_head_model(), sizes)
     study = Study(systems, clips.clips, geometry, amounts, SEED)
     made = read_before(options, clips.about, about)
+    about = made.get("systems", {}) | about
+    missing = {name: why for name, why in missing.items() if name not in about}
     given = {**vars(options), "amounts": dataclasses.asdict(amounts)}
     given = {k: v if k in ("preset", "amounts") else str(v) for k, v in given.items()}
     for name in options.parts:
         clock = time.monotonic()
-        found = [{"part": name, **_rounded(row)} for row in PARTS[name].run(study)]
-        seconds = round(time.monotonic() - clock, 1)
-        said = {"answer": PARTS[name].answer(found), "seconds": seconds}
-        print(f"{name} ({seconds} s): {said['answer']}")
+        new = [{"part": name, **_rounded(row)} for row in PARTS[name].run(study)]
+        seconds = time.monotonic() - clock
+        found, others, earlier = add(made, name, new)
+        said = {"answer": PARTS[name].answer(found), "seconds": round(earlier + seconds, 1)}
+        print(f"{name} ({seconds:.1f} s): {said['answer']}")
         made = report.make(
             NAME,
             given,
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             systems=about,
             not_run={"systems": missing, "metrics": {}},
             parts={**made.get("parts", {}), name: said},
-            rows=[*(row for row in made.get("rows", []) if row["part"] != name), *found],
+            rows=[*others, *found],
             seconds=made.get("seconds", 0.0) + time.monotonic() - begun,
         )
         begun = time.monotonic()
@@ -140,19 +143,37 @@ def read_before(options: argparse.Namespace, data: Any, systems: dict[str, str])
     """The result in the folder, which other parts are added to; {} for none.
 
     Raises:
-        UserError: it was made of something else.
+        UserError: it was made of other people, or of other weights of the same systems.
     """
     path = options.out / f"{NAME}.json"
     if not path.exists():
         return {}
     before = json.loads(path.read_text(encoding="utf-8"))
-    now = {"preset": options.preset, "data": data, "systems": systems}
+    of_both = {name: one for name, one in before["systems"].items() if name in systems}
+    then = {"preset": before["preset"], "data": before["data"], "systems": of_both}
+    now = {"preset": options.preset, "data": data, "systems": {k: systems[k] for k in of_both}}
     for field, value in json.loads(json.dumps(now)).items():
-        if before[field] != value:
+        if then[field] != value:
             raise UserError(
-                f"{path}: its {field} is {before[field]}, expected {value}: choose another --out."
+                f"{path}: its {field} is {then[field]}, expected {value}: choose another --out."
             )
     return before
+
+
+def add(made: Mapping[str, Any], part: str, new: list[Row]) -> tuple[list[Row], list[Row], float]:
+    """A part's rows with those that an earlier run has of other systems.
+
+    Returns:
+        the part's rows, the rows of other parts, and the seconds that the earlier run took.
+    """
+    seen = {row.get("system") for row in new}
+    before = made.get("rows", [])
+    others = [row for row in before if row["part"] != part]
+    kept = [row for row in before if row["part"] == part and row.get("system") not in seen]
+    earlier = made["parts"][part]["seconds"] if kept else 0.0
+    place = {name: i for i, name in enumerate(settings.AGGREGATORS)}
+    found = sorted([*kept, *new], key=lambda row: place.get(row.get("system"), 0))
+    return found, others, earlier
 
 
 def _rounded(row: Row) -> Row:

@@ -107,6 +107,10 @@ def answer(rows: Sequence[Row]) -> str:
     """How far bfloat16 is from float32 at the end, and whether it has got worse on the way."""
     if not rows:
         return "None of the systems has a memory."
+    return " ".join(_about(name, some) for name, some in by(rows, "system").items())
+
+
+def _about(system: str, rows: Sequence[Row]) -> str:
     said = []
     for name, some in itertools.islice(by(rows, "precision").items(), 1, None):
         first, last = some[0], some[-1]
@@ -114,12 +118,10 @@ def answer(rows: Sequence[Row]) -> str:
             f"{name} after {last['frames']} frames {last['apart']:.1%} ({first['apart']:.1%} "
             f"after {first['frames']}; images agree to {last['psnr_to_float32']:.1f} dB)"
         )
-    exact = by(rows, "precision")[EXACT]
-    rms = [row["memory_rms"] for row in exact]
+    rms = [row["memory_rms"] for row in by(rows, "precision")[EXACT]]
     return (
-        f"Features of {rows[0]['system']} are away from those of float32, in parts of the "
-        f"refinement: {'; '.join(said)}; the float32 memory goes from {rms[0]:.3f} to "
-        f"{rms[-1]:.3f} in size."
+        f"Features of {system} are away from those of float32, in parts of the refinement: "
+        f"{'; '.join(said)}; the float32 memory goes from {rms[0]:.3f} to {rms[-1]:.3f} in size."
     )
 
 
@@ -127,9 +129,10 @@ def draw(axes: Sequence[Axes], rows: Sequence[Row]) -> None:
     """Size of the memory, distance from float32, and agreement of the images."""
     values = ("memory_rms", "apart", "psnr_to_float32")
     for axis, value in zip(axes, values, strict=True):
-        for name, some in by(rows, "precision").items():
+        for (system, name), some in by(rows, "system", "precision").items():
             if value == "memory_rms" or name != EXACT:
-                axis.plot([r["frames"] for r in some], [r[value] for r in some], "o-", label=name)
+                points = [r["frames"] for r in some], [r[value] for r in some]
+                axis.plot(*points, "o-", label=f"{system}, {name}")
         axis.set(xlabel="frames", xscale="log")
     axes[0].legend(fontsize=7)
 

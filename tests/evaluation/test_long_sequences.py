@@ -86,9 +86,29 @@ def test_steps_in_turn_are_as_deep_as_the_clip_is_long(rows):
     assert depths["min_conv_gru", "at once", 16] < 1.5 * depths["min_conv_gru", "at once", 8]
 
 
-def test_a_result_of_other_systems_is_not_added_to(out):
-    with pytest.raises(UserError, match="systems"):
-        command.main(["--smoke", "--out", str(out), "--parts", LATER, "--systems", "diagonal"])
+def test_a_result_of_other_weights_is_not_added_to(out, tmp_path):
+    result = json.loads((out / "long_sequences.json").read_text())
+    result["systems"]["conv_gru"] = "weights 0123456789abcdef"
+    (tmp_path / "long_sequences.json").write_text(json.dumps(result))
+    options = command.parse(["--smoke", "--out", str(tmp_path)])
+    known = {"att_fusion": command.RANDOM, "conv_gru": command.RANDOM}
+    with pytest.raises(UserError, match="0123456789abcdef"):
+        command.read_before(options, result["data"], known)
+    del known["conv_gru"]
+    assert command.read_before(options, result["data"], known) == result
+
+
+def test_rows_of_other_systems_stay():
+    row = lambda part, system, value: {"part": part, "system": system, "psnr": value}
+    rows = [row("order", "att_fusion", 1), row("quality", "att_fusion", 2)]
+    rows += [row("quality", "diagonal", 3), {"part": "stream", "frames": 4}]
+    made = {"rows": rows, "parts": {name: {"seconds": 7.0} for name in PARTS}}
+    new = [row("quality", "diagonal", 5), row("quality", "conv_gru", 6)]
+    found, others, earlier = command.add(made, "quality", new)
+    assert found == [new[1], new[0], rows[1]]  # in the order of settings.AGGREGATORS
+    assert others == [rows[0], rows[3]] and earlier == 7.0
+    streamed = [{"part": "stream", "frames": 8}]
+    assert command.add(made, "stream", streamed) == (streamed, rows[:3], 0.0)
 
 
 @pytest.mark.parametrize("option", ["--parts", "--systems"])
