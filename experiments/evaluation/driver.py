@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from experiments.evaluation import options, page, people, report, score, views
+from experiments.evaluation import options, page, people, pictures, report, score, views
 from experiments.evaluation.experiment import Experiment, Part
 from experiments.evaluation.footage import Footage
 from experiments.evaluation.line_up import LineUp, Workshop, line_up
 from experiments.evaluation.outside import Recorded
 from experiments.evaluation.people import People
-from experiments.evaluation.pictures import Album, plot_curves
+from experiments.evaluation.pictures import Album
 from experiments.evaluation.protocols import PROTOCOLS, Protocol, shrink, trials
 from experiments.evaluation.report import Result
 from experiments.evaluation.score import Row, Task
@@ -103,10 +103,11 @@ def run(experiment: Experiment, args: argparse.Namespace, workshop: Workshop) ->
         rows=[row for found in rows for row in found],
         seconds=time.monotonic() - begun,
     )
-    write(experiment, args.out, result, album)
     if experiment.views:
         bench = workshop.bench(workshop.model(args.weights))
-        views.write(args.out / f"{experiment.name}_views.png", bench, plans[0].tasks)
+        path = args.out / pictures.VIEWS.format(experiment=experiment.name)
+        views.write(path, bench, plans[0].tasks)
+    write(experiment, args.out, result, album)
     return 0
 
 
@@ -211,13 +212,14 @@ def write_trials(path: pathlib.Path, plans: Sequence[Plan], lined: LineUp) -> No
 def write(experiment: Experiment, folder: pathlib.Path, result: Result, album: Album) -> None:
     """Writes the result, its page, a grid for every part, and curves where there are some."""
     report.write(folder / f"{experiment.name}.json", result)
-    made = page.text(experiment, result, page.read_paper())
-    page.write(folder / f"{experiment.name}.md", made)
+    named = lambda form, part: folder / form.format(experiment=experiment.name, part=part)
     for part in album.parts():
-        album.write(folder / f"{experiment.name}_{part}.png", part)
+        album.write(named(pictures.GRID, part), part)
     for name, held in result["parts"].items():
         if len({row["sources"] for row in held["summary"]}) > 1:
             title = f"{name}, {result['data']['name']}"
-            curves = folder / f"{experiment.name}_{name}_curves.png"
-            plot_curves(curves, held["summary"], held["metrics"], title)
+            curves = named(pictures.CURVES, name)
+            pictures.plot_curves(curves, held["summary"], held["metrics"], title)
+    made = page.text(experiment, result, page.read_paper(), folder)
+    page.write(folder / f"{experiment.name}.md", made)
     print(made)

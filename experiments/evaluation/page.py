@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.evaluation import score
 from experiments.evaluation.experiment import NO_NUMBERS, PARAMETERS, Experiment, Part
+from experiments.evaluation.pictures import CURVES, GRID, VIEWS
 from experiments.evaluation.report import Result
 from invertavatar_jax import prior, settings
 from invertavatar_jax.export import files
@@ -33,9 +34,14 @@ def of_paper(paper: Paper, experiment: str, column: str, system: str) -> str:
     return str(table["rows"][system][table["columns"].index(column)])
 
 
-def text(experiment: Experiment, result: Result, paper: Paper) -> str:
-    """The page, as Markdown."""
+def text(experiment: Experiment, result: Result, paper: Paper, folder: pathlib.Path) -> str:
+    """The page, as Markdown, with those of the experiment's pictures that are in the folder."""
     made = result["manifest"]
+    found = lambda part, *names: [
+        name
+        for name in (one.format(experiment=experiment.name, part=part) for one in names)
+        if (folder / name).exists()
+    ]
     lines = [
         f"# {experiment.title}",
         "",
@@ -46,6 +52,8 @@ def text(experiment: Experiment, result: Result, paper: Paper) -> str:
     ]
     for part in experiment.parts:
         lines += ["", f"## {part.name}", "", *_part(experiment, part, result, paper)]
+        lines += _shown(found(part.name, GRID, CURVES))
+    lines += _shown(found("", VIEWS))
     lines += ["", "## Systems", ""]
     lines += [f"* {name}: {about}" for name, about in result["systems"].items()]
     if any(result["not_run"].values()):
@@ -56,6 +64,10 @@ def text(experiment: Experiment, result: Result, paper: Paper) -> str:
             for name, why in found.items()
         ]
     return "\n".join(lines) + "\n"
+
+
+def _shown(names: list[str]) -> list[str]:
+    return [line for name in names for line in ("", f"![{name.removesuffix('.png')}]({name})")]
 
 
 def write(path: pathlib.Path, made: str) -> None:

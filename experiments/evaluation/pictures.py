@@ -17,6 +17,10 @@ from matplotlib import pyplot
 
 ROWS = 6  # of a grid
 TILE = 192  # pixels
+# files of an experiment and of its parts
+GRID = "{experiment}_{part}.png"
+CURVES = "{experiment}_{part}_curves.png"
+VIEWS = "{experiment}_views.png"
 
 
 def plot_curves(

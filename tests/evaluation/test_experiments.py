@@ -1,6 +1,7 @@
 """Every table and figure runs from end to end, at the smallest size with random weights."""
 
 import json
+import re
 
 import pytest
 
@@ -33,6 +34,7 @@ def test_it_runs(name, shared, tmp_path):
     assert (tmp_path / f"{name}_views.png").exists() == experiment.views
     page = (tmp_path / f"{name}.md").read_text()
     assert all(f"| {system} |" in page for system in experiment.systems)
+    assert {*re.findall(r"\]\((.*\.png)\)", page)} == {one.name for one in tmp_path.glob("*.png")}
 
 
 def test_every_number_of_the_paper_has_a_column():
