@@ -1,7 +1,6 @@
 """`avatar compile`: compiles the program for accelerators that are not there; says its cost."""
 
 import argparse
-import json
 import shlex
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +11,7 @@ from invertavatar_jax.cli import options
 from invertavatar_jax.cli.console import Console
 from invertavatar_jax.compile import targets
 from invertavatar_jax.errors import UserError
+from invertavatar_jax.export import files
 
 if TYPE_CHECKING:
     from invertavatar_jax.compile.programs import Request
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Compiles, writes REPORT.json and REPORT.md, and returns the report."""
+    """Compiles, writes REPORT.json and REPORT.md after every program, and returns the report."""
     out = options.output_path(args.out, ".json", "--out")
     target = targets.find(args.target)
     targets.prepare(target, quick=args.quick)
@@ -64,13 +64,7 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
     request = _request(args.config)._replace(compute=args.compute)
     makers = programs.choose(args.programs.split(","))
-    rows = []
-    spread = mesh.make_mesh(target)
-    for maker in makers:
-        for program in maker(request, spread):
-            with console.step(f"compile {program.name}"):
-                rows.append(report.measure(program, target))
-            console.say(report.words(rows[-1]))
+    rows: list[dict[str, Any]] = []
     made = {
         "config": Path(args.config).name,
         "parameters": programs.parameters(request.sizes),
@@ -78,16 +72,31 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "jax": jax.__version__,
         "compiler": _version(COMPILERS[targets.DEVICES[target.device].platform]),
         "command": _command(args),
+        "finished": False,
         "programs": rows,
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-    out.with_suffix(".md").write_text(report.markdown(made), encoding="utf-8")
+    spread = mesh.make_mesh(target)
+    for maker in makers:
+        for program in maker(request, spread):
+            with console.step(f"compile {program.name}"):
+                rows.append(report.measure(program, target))
+            console.say(report.words(rows[-1]))
+            _write(out, made)  # now, as a large program takes long and much memory
+    made["finished"] = True
+    _write(out, made)
     limit = targets.DEVICES[target.device].memory_bytes
     if args.memory_gib is not None:
         limit = int(args.memory_gib * 2**30)
     report.check_memory(rows, limit, target.device)
     return made | {"programs": {row["name"]: row for row in rows}}
+
+
+def _write(out: Path, made: dict[str, Any]) -> None:
+    from invertavatar_jax.compile import report
+
+    files.write_json(out, made)
+    with files.replacing(out.with_suffix(".md")) as temporary:
+        temporary.write_text(report.markdown(made), encoding="utf-8")
 
 
 def _request(config: str) -> "Request":

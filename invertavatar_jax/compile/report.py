@@ -147,7 +147,10 @@ def markdown(report: dict[str, Any]) -> str:
         "| collectives | at least | bound by | compile |",
         "|---|---|--:|--:|--:|--:|--:|--:|---|--:|---|--:|",
     ]
-    return "\n".join([*lines, *map(_line, report["programs"])]) + "\n"
+    lines += map(_line, report["programs"])
+    if not report["finished"]:
+        lines += ["", "Not finished: the programs that follow were not compiled."]
+    return "\n".join(lines) + "\n"
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -43,8 +43,24 @@ def test_the_report_says_what_the_compiler_said(toy, tmp_path, capsys):
     assert row["collectives"] == {} and row["roofline"] is None
     assert "toy, per device" in printed.err
     page = out.with_suffix(".md").read_text()
+    assert made["finished"] and "Not finished" not in page
     assert "| toy | a product | 32.00 KiB" in page
     assert f"./avatar compile --config tiny --target cpu --programs toy --out {out}" in page
+
+
+def test_a_stopped_compilation_keeps_what_was_compiled(toy, tmp_path, monkeypatch):
+    first = programs.PROGRAMS["toy"]
+
+    def stopped(request, mesh):
+        yield from first(request, mesh)
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(programs.PROGRAMS, "toy", stopped)
+    out = tmp_path / "R.json"
+    assert run(out, "--programs", "toy") == 130
+    made = json.loads(out.read_text())
+    assert [row["name"] for row in made["programs"]] == ["toy"] and not made["finished"]
+    assert "Not finished" in out.with_suffix(".md").read_text()
 
 
 def test_too_little_memory_fails_after_the_report_is_written(toy, tmp_path, capsys):
