@@ -59,7 +59,10 @@ class AttentionWindow(nn.Module):
     def fold(
         self, frames: Float[Array, "t b h w c"], memory: Kept | None
     ) -> tuple[Float[Array, "b h w c"], Kept]:
-        """Features: the newest frame and what it reads. Memory: `frames`, and how many count."""
+        """Features: tanh of the newest frame and what it reads.
+
+        Memory: `frames`, and how many count.
+        """
         if memory is None:
             empty = no_memory(frames)
             none = jnp.zeros(frames.shape[1:2], empty.dtype)
@@ -71,4 +74,4 @@ class AttentionWindow(nn.Module):
         narrow = kept.astype(frames.dtype)
         read = TimeAttention(name="attention")(narrow[-1:], narrow, age[:, None] <= count[None])
         features = kept[-1] + read[0].astype(kept.dtype)
-        return features, {"frames": kept, "count": count}
+        return jnp.tanh(features), {"frames": kept, "count": count}

@@ -38,7 +38,8 @@ def terms(params: linear.Params, frames: Float[Array, "t b h w c"]) -> Terms:
 class Diagonal(nn.Module):
     """An aggregator (see registry): h = a h + b x with a in (0, 1) per channel.
 
-    Linear layers mix the channels before and after, and the newest frame passes by the state.
+    Linear layers mix the channels before and after, and the newest frame passes by the state;
+    tanh bounds what comes out.
 
     Attributes:
         run: one of linear.Run; they differ in time and memory, not in the result.
@@ -62,4 +63,4 @@ class Diagonal(nn.Module):
         newest = frames[-1]
         made = Dense(channels[0], name="output")(memory.astype(newest.dtype))
         made = made + newest * skip.astype(newest.dtype)
-        return made.astype(memory.dtype), memory
+        return jnp.tanh(made.astype(memory.dtype)), memory

@@ -2,9 +2,6 @@
 
 For longer clips the canonical features of windows are averaged; see
 inversion.reconstruct_windows.
-
-What they give stays in [-1, 1], as a ConvGRU's memory does. The paper does not say so; without
-the bound, training ConvFusion in the decoders of a ConvGRU diverged.
 """
 
 import flax.linen as nn

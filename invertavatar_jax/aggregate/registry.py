@@ -4,10 +4,13 @@ An aggregator is a Flax module with one method
 
     fold(frames [t b h w c], memory or None) -> features [b h w c], memory
 
-where the memory is a tree of float arrays whose size does not depend on t. A memory of zeros
-has seen no frame: it stands for None. Folding a clip in parts, each with the memory of the
-part before, gives what folding it at once gives. Modules with a `window` merge that many
-frames at most, at once: their memory is empty, and they refuse one.
+whose features are in [-1, 1], as a ConvGRU's memory is: without the bound, ConvFusion and the
+diagonal model diverged in training. The memory is a tree of float arrays whose size does not
+depend on t. A memory of zeros has seen no frame: it stands for None. Folding a clip in parts,
+each with the memory of the part before, gives what folding it at once gives. Modules with a
+`window` merge that many frames at most, at once: their memory is empty, and they refuse one.
+
+Deviation: the paper says nothing of the range of what its baselines give.
 """
 
 from invertavatar_jax.aggregate.attention import AttentionWindow

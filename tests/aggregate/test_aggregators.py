@@ -83,6 +83,14 @@ def test_frames_one_by_one_in_two_chunks_or_at_once_give_the_same(name):
         assert apart(gradient, loop[1]) < 1e-5 * scale
 
 
+@pytest.mark.parametrize("name", registry.AGGREGATORS)
+def test_features_are_bounded_whatever_the_frames(name):
+    frames = 1e3 * FRAMES[:3]
+    weights, fold = drawn(registry.AGGREGATORS[name])
+    features = np.asarray(fold(weights, frames, None)[0])
+    assert 0.5 < np.abs(features).max() <= 1
+
+
 @pytest.mark.parametrize("name", PARALLEL)
 def test_the_scan_over_all_frames_equals_the_steps(name):
     weights, steps = drawn(PARALLEL[name])
@@ -153,7 +161,7 @@ def test_diagonal_equals_a_loop():
     output = params["output"]
     expected = state @ output["weight"] + output["bias"] + params["skip"] * frames[-1]
     np.testing.assert_allclose(memory, state, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(features, np.tanh(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_first_decays_reach_from_one_frame_to_the_length_of_training():
@@ -196,19 +204,20 @@ def test_the_window_reads_the_last_frames_alone(count):
     for pixel in np.ndindex(frames.shape[1:-1]):
         last = frames[(slice(-3, None), *pixel)]
         expected = last[-1] + slow_attention(params, last[-1:], last)[0]
-        np.testing.assert_allclose(features[pixel], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(features[pixel], np.tanh(expected), rtol=1e-4, atol=1e-5)
     assert memory["count"].tolist() == [min(count, 3)] * 2
     np.testing.assert_array_equal(memory["frames"][-min(count, 3) :], FRAMES[:count][-3:])
 
 
 def test_means_equal_weighted_averages():
     _, frames, features, memory = computed(registry.AGGREGATORS["running_mean"], FRAMES)
-    np.testing.assert_allclose(features, frames.mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(features, np.tanh(frames.mean(0)), rtol=1e-5, atol=1e-6)
     assert memory["weight"].ravel().tolist() == [COUNT] * 2
     params, _, features, _ = computed(registry.AGGREGATORS["confidence_mean"], FRAMES)
     said = [np.log1p(np.exp(slow_convolution(frame, params["confidence"]))) for frame in frames]
     weights = np.broadcast_to(said, frames.shape)
-    np.testing.assert_allclose(features, np.average(frames, 0, weights), rtol=1e-4, atol=1e-5)
+    expected = np.tanh(np.average(frames, 0, weights))
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_mean_of_frames_without_any_confidence_is_finite():
@@ -216,7 +225,7 @@ def test_a_mean_of_frames_without_any_confidence_is_finite():
     weights["params"]["confidence"]["bias"] = np.full(1, -1e4, np.float32)
     loss = lambda frames: (fold(weights, frames, None)[0] ** 2).sum()
     value, gradient = jax.jit(jax.value_and_grad(loss))(FRAMES)
-    np.testing.assert_allclose(value, (FRAMES.mean(0) ** 2).sum(), rtol=1e-4)
+    np.testing.assert_allclose(value, (np.tanh(FRAMES.mean(0)) ** 2).sum(), rtol=1e-4)
     assert np.isfinite(gradient).all()
 
 
