@@ -10,6 +10,8 @@ from invertavatar_jax.train import manifest
 
 Result = dict[str, Any]
 
+manifest.code()  # now: a result is made hours later, when the checkout may have moved on
+
 
 def make(
     experiment: str,
