@@ -18,9 +18,17 @@ def run(name, shared, folder, *options):
     return driver.main(EXPERIMENTS[name], argv, workshop)
 
 
+@pytest.mark.slow  # it differentiates the generator
+def test_pivotal_tuning_runs(shared, tmp_path):
+    assert run("figure8", shared, tmp_path) == 0
+    result = json.loads((tmp_path / "figure8.json").read_text())
+    assert "our_pti" in result["systems"]
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_it_runs(name, shared, tmp_path):
-    assert run(name, shared, tmp_path) == 0
+    slow = ("--without", "our_pti") if "our_pti" in EXPERIMENTS[name].systems else ()
+    assert run(name, shared, tmp_path, *slow) == 0
     result = json.loads((tmp_path / f"{name}.json").read_text())
     experiment = EXPERIMENTS[name]
     assert {*result["systems"], *result["not_run"]["systems"]} == {*experiment.systems}
