@@ -14,6 +14,7 @@ from typing import Any
 from experiments.evaluation import page
 from experiments.evaluation.experiment import PARAMETERS, Experiment
 from invertavatar_jax.errors import UserError, tell
+from invertavatar_jax.export import files
 
 TABLES = ("table1", "table2", "table3", "table4", "table5")
 FIGURES = ("figure4", "figure5", "figure6", "figure7", "figure8", "figure9", "figure12", "figure13")
@@ -143,7 +144,7 @@ def _write(args: argparse.Namespace) -> int:
         if old != new:
             print("The table is not current: run python -m experiments.paper_table.")
         return int(old != new)
-    page.write(args.readme, new)
+    files.write_text(args.readme, new)
     return 0
 
 

@@ -62,17 +62,14 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", type=parse, help="1x1 2x4 1x8-1x2 (all)")
     parser.add_argument("--ordinary", nargs="*", type=int, help="devices of that mode (all)")
     args = parser.parse_args()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[str, Any]] = {}
 
     def keep(now: dict[str, Any]) -> None:
         """Writes what there is after every run: all of them take hours."""
         found[now["config"]] = now
         ok = all(one["equal"] for one in found.values())
-        with files.replacing(args.out) as temporary:
-            temporary.write_text(
-                json.dumps({"ok": ok, "configs": [*found.values()]}, indent=1) + "\n"
-            )
+        text = json.dumps({"ok": ok, "configs": [*found.values()]}, indent=1)
+        files.write_text(args.out, text + "\n")
 
     ways = args.ways or WHOLE + MOVED
     ordinary = DEVICES if args.ordinary is None else tuple(args.ordinary)

@@ -83,9 +83,7 @@ def main() -> None:
     made = manifest.make_manifest(
         given, data_fingerprint="rendered people", mesh_shape={}, seeds={"all": 0}
     )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(args.out) as temporary:
-        temporary.write_text(json.dumps({"manifest": made, "rows": rows}, indent=1) + "\n")
+    files.write_text(args.out, json.dumps({"manifest": made, "rows": rows}, indent=1) + "\n")
 
 
 def compare(

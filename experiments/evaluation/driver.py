@@ -82,14 +82,14 @@ def run(experiment: Experiment, args: argparse.Namespace, workshop: Workshop) ->
     clips = open_people(args, workshop.model(args.weights).sizes.renderer.image_resolution)
     plans = [plan(part, clips.clips, args.scored) for part in experiment.parts]
     write_trials(args.out / "trials.json", plans, lined)
+    given = {name: str(value) for name, value in vars(args).items()}
+    noted = report.begin(given, clips.about, SEED)
     album = Album(every_count=experiment.every_count)
     with tqdm(total=len(lined.systems) * sum(len(one.tasks) for one in plans)) as bar:
         rows = [evaluate(one, lined, judges, album, bar) for one in plans]
     result = report.make(
         experiment.name,
-        {name: str(value) for name, value in vars(args).items()},
-        data=clips.about,
-        seed=SEED,
+        noted,
         systems=lined.about,
         not_run={
             "systems": lined.not_run,
@@ -103,11 +103,12 @@ def run(experiment: Experiment, args: argparse.Namespace, workshop: Workshop) ->
         rows=[row for found in rows for row in found],
         seconds=time.monotonic() - begun,
     )
+    report.write(args.out / f"{experiment.name}.json", result)
     if experiment.views:
         bench = workshop.bench(workshop.model(args.weights))
         path = args.out / pictures.VIEWS.format(experiment=experiment.name)
         views.write(path, bench, plans[0].tasks)
-    write(experiment, args.out, result, album)
+    show(experiment, args.out, result, album)
     return 0
 
 
@@ -209,9 +210,8 @@ def write_trials(path: pathlib.Path, plans: Sequence[Plan], lined: LineUp) -> No
             one.check([name for task in todo for name in task.pictures])
 
 
-def write(experiment: Experiment, folder: pathlib.Path, result: Result, album: Album) -> None:
-    """Writes the result, its page, a grid for every part, and curves where there are some."""
-    report.write(folder / f"{experiment.name}.json", result)
+def show(experiment: Experiment, folder: pathlib.Path, result: Result, album: Album) -> None:
+    """Writes a grid for every part, curves where there are some, and the page that shows them."""
     named = lambda form, part: folder / form.format(experiment=experiment.name, part=part)
     for part in album.parts():
         album.write(named(pictures.GRID, part), part)
@@ -221,5 +221,5 @@ def write(experiment: Experiment, folder: pathlib.Path, result: Result, album: A
             curves = named(pictures.CURVES, name)
             pictures.plot_curves(curves, held["summary"], held["metrics"], title)
     made = page.text(experiment, result, page.read_paper(), folder)
-    page.write(folder / f"{experiment.name}.md", made)
+    files.write_text(folder / f"{experiment.name}.md", made)
     print(made)

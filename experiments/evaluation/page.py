@@ -11,7 +11,6 @@ from experiments.evaluation.experiment import NO_NUMBERS, PARAMETERS, Experiment
 from experiments.evaluation.pictures import CURVES, GRID, VIEWS
 from experiments.evaluation.report import Result
 from invertavatar_jax import prior, settings
-from invertavatar_jax.export import files
 
 NOT_RUN = "not run"
 NONE = "–"  # there is none, in the paper or by its nature
@@ -37,11 +36,6 @@ def of_paper(paper: Paper, experiment: str, column: str, system: str) -> str:
 def text(experiment: Experiment, result: Result, paper: Paper, folder: pathlib.Path) -> str:
     """The page, as Markdown, with those of the experiment's pictures that are in the folder."""
     made = result["manifest"]
-    found = lambda part, *names: [
-        name
-        for name in (one.format(experiment=experiment.name, part=part) for one in names)
-        if (folder / name).exists()
-    ]
     lines = [
         f"# {experiment.title}",
         "",
@@ -52,8 +46,8 @@ def text(experiment: Experiment, result: Result, paper: Paper, folder: pathlib.P
     ]
     for part in experiment.parts:
         lines += ["", f"## {part.name}", "", *_part(experiment, part, result, paper)]
-        lines += _shown(found(part.name, GRID, CURVES))
-    lines += _shown(found("", VIEWS))
+        lines += _shown(folder, experiment.name, part.name, GRID, CURVES)
+    lines += _shown(folder, experiment.name, "", VIEWS)
     lines += ["", "## Systems", ""]
     lines += [f"* {name}: {about}" for name, about in result["systems"].items()]
     if any(result["not_run"].values()):
@@ -66,14 +60,11 @@ def text(experiment: Experiment, result: Result, paper: Paper, folder: pathlib.P
     return "\n".join(lines) + "\n"
 
 
-def _shown(names: list[str]) -> list[str]:
-    return [line for name in names for line in ("", f"![{name.removesuffix('.png')}]({name})")]
-
-
-def write(path: pathlib.Path, made: str) -> None:
-    """Writes a text, whole or not at all."""
-    with files.replacing(path) as temporary:
-        temporary.write_text(made, encoding="utf-8")
+def _shown(folder: pathlib.Path, experiment: str, part: str, *forms: str) -> Iterator[str]:
+    for form in forms:
+        path = folder / form.format(experiment=experiment, part=part)
+        if path.exists():
+            yield from ("", f"![{path.stem}]({path.name})")
 
 
 def _part(experiment: Experiment, part: Part, result: Result, paper: Paper) -> Iterator[str]:

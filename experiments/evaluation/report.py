@@ -10,15 +10,22 @@ from invertavatar_jax.train import manifest
 
 Result = dict[str, Any]
 
-manifest.code()  # now: a result is made hours later, when the checkout may have moved on
+
+def begin(settings: Mapping[str, Any], data: Any, seed: int) -> Result:
+    """The manifest, which is of the time when an experiment begins: `make` is called later.
+
+    Args:
+        data: what it is computed on, as its fingerprint.
+    """
+    return manifest.make_manifest(
+        settings, data_fingerprint=data, mesh_shape={}, seeds={"all": seed}
+    )
 
 
 def make(
     experiment: str,
-    settings: Mapping[str, Any],
+    begun: Result,
     *,
-    data: Any,
-    seed: int,
     systems: Mapping[str, str],
     not_run: Mapping[str, Mapping[str, str]],
     parts: Mapping[str, Any],
@@ -28,24 +35,21 @@ def make(
     """A result as JSON holds it.
 
     Args:
-        data: what it was computed on, as its fingerprint.
+        begun: its manifest, of `begin`.
         systems: name -> what it is, with the weights' sum.
         not_run: "systems" and "metrics": name -> what it needs.
         parts: name -> protocol, as in the paper and as run, and summary.
     """
-    made = manifest.make_manifest(
-        settings, data_fingerprint=data, mesh_shape={}, seeds={"all": seed}
-    )
     return {
         "experiment": experiment,
-        "preset": settings["preset"],
+        "preset": begun["config"]["preset"],
         "seconds": round(seconds, 1),
-        "seed": seed,
-        "data": data,
+        "seed": begun["seeds"]["all"],
+        "data": begun["data"],
         "systems": dict(systems),
         "not_run": {kind: dict(found) for kind, found in not_run.items()},
         "parts": dict(parts),
-        "manifest": made,
+        "manifest": begun,
         "rows": list(rows),
     }
 
@@ -55,5 +59,4 @@ def write(path: pathlib.Path, result: Result) -> None:
     head = json.dumps({k: v for k, v in result.items() if k != "rows"}, indent=1, allow_nan=False)
     rows = ",\n".join(f"  {json.dumps(row, allow_nan=False)}" for row in result["rows"])
     text = head.removesuffix("\n}") + f',\n "rows": [\n{rows}\n ]\n}}\n'
-    with files.replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    files.write_text(path, text)

@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     missing = {name: why for name, why in missing.items() if name not in about}
     given = {**vars(options), "amounts": dataclasses.asdict(amounts)}
     given = {k: v if k in ("preset", "amounts") else str(v) for k, v in given.items()}
+    noted = report.begin(given, clips.about, SEED)
     for name in options.parts:
         clock = time.monotonic()
         new = [{"part": name, **_rounded(row)} for row in PARTS[name].run(study)]
@@ -58,9 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{name} ({seconds:.1f} s): {said['answer']}")
         made = report.make(
             NAME,
-            given,
-            data=clips.about,
-            seed=SEED,
+            noted,
             systems=about,
             not_run={"systems": missing, "metrics": {}},
             parts={**made.get("parts", {}), name: said},
@@ -69,8 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         begun = time.monotonic()
         report.write(options.out / f"{NAME}.json", made)  # now, as later parts take long
-    with files.replacing(options.out / f"{NAME}.html") as temporary:
-        temporary.write_text(page.write(made, PARTS), encoding="utf-8")
+    files.write_text(options.out / f"{NAME}.html", page.write(made, PARTS))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -140,7 +138,7 @@ def _weights(options: argparse.Namespace, name: str) -> pathlib.Path | None:
 
 
 def read_before(options: argparse.Namespace, data: Any, systems: dict[str, str]) -> dict[str, Any]:
-    """The result in the folder, which other parts are added to; {} for none.
+    """The result in the folder, which parts and systems are added to; {} for none.
 
     Raises:
         UserError: it was made of other people, or of other weights of the same systems.

@@ -81,9 +81,9 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             with console.step(f"compile {program.name}"):
                 rows.append(report.measure(program, target))
             console.say(report.words(rows[-1]))
-            _write(out, made)  # now, as a large program takes long and much memory
+            _write(out, made, report.markdown(made))  # now: the next may take all the memory
     made["finished"] = True
-    _write(out, made)
+    _write(out, made, report.markdown(made))
     limit = targets.DEVICES[target.device].memory_bytes
     if args.memory_gib is not None:
         limit = int(args.memory_gib * 2**30)
@@ -91,12 +91,9 @@ def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     return made | {"programs": {row["name"]: row for row in rows}}
 
 
-def _write(out: Path, made: dict[str, Any]) -> None:
-    from invertavatar_jax.compile import report
-
+def _write(out: Path, made: dict[str, Any], page: str) -> None:
     files.write_json(out, made)
-    with files.replacing(out.with_suffix(".md")) as temporary:
-        temporary.write_text(report.markdown(made), encoding="utf-8")
+    files.write_text(out.with_suffix(".md"), page)
 
 
 def _request(config: str) -> "Request":

@@ -66,6 +66,10 @@ def _umask() -> int:
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes a value as indented JSON; a NaN or an infinity raises ValueError."""
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text, whole or not at all; errors as of `replacing`."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,7 +1,6 @@
 """What a run was started with: settings, code, packages, devices, data. One entry a start."""
 
 import datetime
-import functools
 import hashlib
 import importlib.metadata
 import json
@@ -52,7 +51,7 @@ def make_manifest(
         "command": _command(),
         "config": config,
         "config_sha256": hashlib.sha256(canonical(config).encode()).hexdigest(),
-        "code": dict(code()),
+        "code": {"commit": _commit(), "sources_sha256": _sources_sha256()},
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "devices": {"kind": devices[0].device_kind, "count": len(devices)},
@@ -87,12 +86,6 @@ def _command() -> str:
     if module and all(part.isidentifier() for part in module):
         return shlex.join(["./avatar", "python", "-m", ".".join(module), *rest])
     return shlex.join(["python", name, *rest])
-
-
-@functools.cache
-def code() -> Mapping[str, Any]:
-    """The commit and a hash of the sources, as they are when a process first asks."""
-    return {"commit": _commit(), "sources_sha256": _sources_sha256()}
 
 
 def _package() -> pathlib.Path:

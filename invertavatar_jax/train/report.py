@@ -79,8 +79,7 @@ def write_summary(run_folder: str | pathlib.Path) -> pathlib.Path:
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n"
         f"<body>{''.join(sections)}</body></html>\n"
     )
-    with files.replacing(folder / FILE) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    files.write_text(folder / FILE, page)
     return folder / FILE
 
 

@@ -131,11 +131,13 @@ def test_sets_are_compared_as_wholes():
 def test_a_result_holds_all_that_is_needed_to_read_it(found, tmp_path):
     summary = score.summary(found, METRICS, seed=0)
     parts = {"known": {"summary": summary}}
-    options = {"data": "drawn", "seed": 0, "systems": {}, "not_run": {}, "seconds": 1.0}
-    made = report.make("test", {"preset": "tiny"}, parts=parts, rows=found, **options)
+    options = {"systems": {}, "not_run": {}, "seconds": 1.0}
+    begun = report.begin({"preset": "tiny"}, "drawn", seed=0)
+    made = report.make("test", begun, parts=parts, rows=found, **options)
     report.write(tmp_path / "r.json", made)
     held = json.loads((tmp_path / "r.json").read_text())
     assert held == json.loads(json.dumps(made)) and len(held["rows"]) == len(found)
+    assert (held["preset"], held["data"], held["seed"]) == ("tiny", "drawn", 0)
     assert held["manifest"]["config"] == {"preset": "tiny"} and held["manifest"]["packages"]["jax"]
     plot_curves(tmp_path / "r.png", summary, ["l1"], "drawn")
     assert (tmp_path / "r.png").stat().st_size > 1000

@@ -65,13 +65,6 @@ def test_an_edited_source_file_changes_the_hash_of_the_sources(tmp_path, monkeyp
     assert len({before, edited, manifest._sources_sha256()}) == 3
 
 
-def test_the_code_is_what_it_was_when_the_process_first_asked(tmp_path, monkeypatch):
-    begun = manifest.code()
-    (tmp_path / "a.py").write_text("x = 1\n")
-    monkeypatch.setattr(manifest, "_package", lambda: tmp_path)
-    assert make()["code"] == begun
-
-
 def test_the_config_hash_does_not_depend_on_order_or_on_tuples():
     left = make({"a": 1, "b": {"c": (1, 2), "d": None}})
     right = make({"b": {"d": None, "c": [1, 2]}, "a": 1})

@@ -48,8 +48,7 @@ def finish(out: str | Path) -> dict[str, Any]:
     records = [record for name in names if (record := read_record(out, name)) is not None]
     labels = [label for record in records for label in record["labels"]]
     for file in released.LABELS if labels else ():
-        with files.replacing(out / released.IMAGES / file) as temporary:
-            temporary.write_text(json.dumps({"labels": labels}), encoding="utf-8")
+        files.write_text(out / released.IMAGES / file, json.dumps({"labels": labels}))
     reasons = Counter(item["reason"] for record in records for item in record["rejected"])
     report = {
         "clips": sum(bool(record["labels"]) for record in records),
@@ -61,8 +60,7 @@ def finish(out: str | Path) -> dict[str, Any]:
         ],
     }
     files.write_json(out / REPORT, report)
-    with files.replacing(out / "report.md") as temporary:
-        temporary.write_text(_words(report, records), encoding="utf-8")
+    files.write_text(out / "report.md", _words(report, records))
     strips = [
         path for name in names if (path := record_path(out, name).with_suffix(".png")).exists()
     ]
