@@ -268,7 +268,7 @@ def test_a_converted_generator_holds_the_released_weights_bit_for_bit(tmp_path):
 def test_a_converted_few_shot_snapshot_inverts_as_the_released_one(tmp_path, monkeypatch):
     loaded = _converted("few_shot", tmp_path)
     monkeypatch.setattr(test_end_to_end, "_weights", lambda *_: test_end_to_end._on_device(loaded))
-    test_end_to_end.test_few_shot_inversion_equals_the_released_one("fs_inversion_eval")
+    test_end_to_end.test_few_shot_inversion_equals_the_released_one()
 
 
 @pytest.mark.slow

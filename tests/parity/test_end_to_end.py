@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -111,16 +112,22 @@ def _frames(case: Case) -> Frame:
     return jax.tree.map(lambda x: jnp.asarray(x)[:, None], frames)
 
 
-@pytest.mark.parametrize("name", ["fs_inversion_eval", "fs_inversion_evalseq"])
-def test_few_shot_inversion_equals_the_released_one(name):
-    case = Case(name)
-    nets = networks.build(MODEL, batch_statistics=name == "fs_inversion_evalseq")
-    weights, frames = _weights(case), _frames(case)
+def test_few_shot_inversion_equals_the_released_one():
+    """In both modes, one after the other: they have the same weights and the same render."""
+    case, in_batches = Case("fs_inversion_eval"), Case("fs_inversion_evalseq")
+    assert case.meta["params"] == in_batches.meta["params"]
+    weights, draw = _weights(case), _drawing(networks.build(MODEL), MODEL)
+    _check_few_shot(case, weights, draw, batch_statistics=False)
+    _check_few_shot(in_batches, weights, draw, batch_statistics=True)
+
+
+def _check_few_shot(case: Case, weights: dict, draw: Callable, *, batch_statistics: bool) -> None:
+    nets, frames = networks.build(MODEL, batch_statistics=batch_statistics), _frames(case)
     limits = inversion.chunk_limits(MODEL, frames)
     first = jax.tree.map(lambda x: x[0], frames)
     memory = jax.jit(lambda w, f: inversion.start(nets, w, MODEL, f))(weights, first)
     case.check("ws", memory.w_plus)
-    draw, finish = _drawing(nets, MODEL), _finishing(nets, MODEL)
+    finish = _finishing(nets, MODEL)
     see = lambda maps, i: draw(
         part(weights, "generator"),
         memory.w_plus,
@@ -135,7 +142,7 @@ def test_few_shot_inversion_equals_the_released_one(name):
         frames, rendered - frames.image
     )
     case.check_image("unet_uv_input", nchw(uv[:, 0]))
-    if name == "fs_inversion_eval":  # what the chunk's own residuals are, is drawn already
+    if not batch_statistics:  # what the chunk's own residuals are, is drawn already
         add = jax.jit(
             lambda w, memory, frames, rendered: inversion.add_frames(
                 memory, frames, inversion.refine(nets, w, MODEL, frames, rendered, memory)
@@ -156,7 +163,7 @@ def test_few_shot_inversion_equals_the_released_one(name):
         case.check_image(f"hidden_tri{i}", nchw(memory.refinement.triplane_state[i]))
     driven = [see(maps, i).image for i in range(4)]
     case.check_image("image", nchw(jnp.concatenate(driven)))
-    if name == "fs_inversion_eval":
+    if not batch_statistics:
         backwards = jax.tree.map(lambda x: x[::-1], (frames, rendered))
         maps = finish(weights, add(weights, memory, *backwards))
         case.check_image("chunk2_tex_x64", nchw(maps.textures[2]))
