@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from invertavatar_jax.aggregate.conv_gru import no_memory
-from invertavatar_jax.layers import Dense
+from invertavatar_jax.layers import Dense, LayerNorm
 
 HEADS = 4
 Kept = dict[str, Float[Array, "..."]]
@@ -71,7 +71,8 @@ class AttentionWindow(nn.Module):
         kept = kept[-self.span :]
         count = jnp.minimum(memory["count"] + len(frames), self.span)
         age = jnp.arange(self.span, 0, -1, dtype=count.dtype)
-        narrow = kept.astype(frames.dtype)
-        read = TimeAttention(name="attention")(narrow[-1:], narrow, age[:, None] <= count[None])
+        # or, as the frames have no bound, scores of 1e9 would choose one frame and never learn
+        normal = LayerNorm(name="norm")(kept.astype(frames.dtype))
+        read = TimeAttention(name="attention")(normal[-1:], normal, age[:, None] <= count[None])
         features = kept[-1] + read[0].astype(kept.dtype)
         return jnp.tanh(features), {"frames": kept, "count": count}

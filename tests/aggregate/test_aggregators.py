@@ -197,16 +197,34 @@ def slow_attention(params, readers, frames, heads=4):
     return out @ params["proj"]["weight"] + params["proj"]["bias"]
 
 
+def slow_normal(x, params):
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    return x * params["weight"] + params["bias"]
+
+
 @pytest.mark.parametrize("count", [2, COUNT])
 def test_the_window_reads_the_last_frames_alone(count):
     params, frames, features, memory = computed(STREAMING["window"], FRAMES[:count])
-    params = params["attention"]
     for pixel in np.ndindex(frames.shape[1:-1]):
         last = frames[(slice(-3, None), *pixel)]
-        expected = last[-1] + slow_attention(params, last[-1:], last)[0]
+        y = slow_normal(last, params["norm"])
+        expected = last[-1] + slow_attention(params["attention"], y[-1:], y)[0]
         np.testing.assert_allclose(features[pixel], np.tanh(expected), rtol=1e-4, atol=1e-5)
     assert memory["count"].tolist() == [min(count, 3)] * 2
     np.testing.assert_array_equal(memory["frames"][-min(count, 3) :], FRAMES[:count][-3:])
+
+
+def test_the_window_reads_the_same_of_frames_of_any_size():
+    """In training frames reached 1e4, and scores of 1e9 made a gradient of NaN."""
+    weights, _ = drawn(STREAMING["window"])
+
+    def read(scale):
+        apply = functools.partial(STREAMING["window"]().apply, method="fold")
+        inputs = weights, scale * FRAMES, None
+        _, found = apply(*inputs, mutable=["intermediates"], capture_intermediates=True)
+        return found["intermediates"]["attention"]["__call__"][0]
+
+    np.testing.assert_allclose(read(1e4), read(1.0), rtol=1e-3, atol=1e-3)
 
 
 def test_means_equal_weighted_averages():
@@ -242,18 +260,13 @@ def test_conv_fusion_compresses_a_window_that_is_filled_from_the_first_frame_on(
 
 def test_att_fusion_is_a_block_and_a_mean():
     params, frames, features, memory = computed(registry.AGGREGATORS["att_fusion"], FRAMES[:3])
-
-    def normal(x, name):
-        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
-        return x * params[name]["weight"] + params[name]["bias"]
-
     dense = lambda x, name: x @ params[name]["weight"] + params[name]["bias"]
     gelu = lambda x: np.asarray(jax.nn.gelu(x, approximate=False), np.float64)
     for pixel in np.ndindex(frames.shape[1:-1]):
         x = frames[(slice(None), *pixel)]
-        y = normal(x, "norm1")
+        y = slow_normal(x, params["norm1"])
         x = x + slow_attention(params["attention"], y, y)
-        x = x + dense(gelu(dense(normal(x, "norm2"), "fc1")), "fc2")
+        x = x + dense(gelu(dense(slow_normal(x, params["norm2"]), "fc1")), "fc2")
         np.testing.assert_allclose(features[pixel], np.tanh(x.mean(0)), rtol=1e-4, atol=1e-4)
     assert memory == ()
 
