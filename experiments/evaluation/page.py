@@ -48,8 +48,9 @@ def text(experiment: Experiment, result: Result, paper: Paper, folder: pathlib.P
         lines += ["", f"## {part.name}", "", *_part(experiment, part, result, paper)]
         lines += _shown(folder, experiment.name, part.name, GRID, CURVES)
     lines += _shown(folder, experiment.name, "", VIEWS)
-    lines += ["", "## Systems", ""]
-    lines += [f"* {name}: {about}" for name, about in result["systems"].items()]
+    if result["systems"]:
+        lines += ["", "## Systems", ""]
+        lines += [f"* {name}: {about}" for name, about in result["systems"].items()]
     if any(result["not_run"].values()):
         lines += ["", "## Not run", ""]
         lines += [
