@@ -18,6 +18,7 @@ case "$*" in
 *-m\\ venv*) for last; do :; done; mkdir -p "$last/bin"; cp "$0" "$last/bin/python" ;;
 *-m\\ pip*) exit "${PIP_FAILS:-0}" ;;
 *invertavatar_jax*) echo "ran with $MALLOC_TOP_PAD_ in $PWD" ;;
+*bytecode*) echo "in $PYTHONPYCACHEPREFIX, ${PYTHONDONTWRITEBYTECODE-allowed}" ;;
 esac
 """
 
@@ -98,6 +99,11 @@ def test_a_failed_installation_is_tried_again(checkout):
 
 def test_the_users_allocator_settings_win(checkout):
     assert "ran with 7 in" in run(checkout, "info", MALLOC_TOP_PAD_="7").stdout
+
+
+def test_bytecode_is_kept_in_the_environment_where_it_is_forbidden_beside_sources(checkout):
+    said = run(checkout, "python", "-c", "bytecode", PYTHONDONTWRITEBYTECODE="1").stdout
+    assert said == f"in {checkout}/.venv/bytecode, allowed\n"
 
 
 def test_without_a_python_that_fits_the_sentence_says_which(checkout):
