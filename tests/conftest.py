@@ -9,13 +9,14 @@ import pytest
 
 # Two devices' programs abort on two cores by a rendezvous timeout if dispatched asynchronously.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# XLA's older emitters make kernels of the same programs in two thirds of the time.
+# XLA's older emitters make kernels of the same programs in two thirds of the time. XLA_FLAGS=
+# in the environment tests with the emitters that users' programs have.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_force_host_platform_device_count=1 --xla_cpu_use_fusion_emitters=false",
 )
 # Most tests wait for the compiler, not for what it made. LLVM leaves machine code as it comes:
-# the program is the same, only slower. Tests against the golden cases are compiled as users'
+# the program is the same, only slower. Tests against the golden cases are optimised as users'
 # programs are.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Workers share what they compile through files, from smaller programs on than users' runs do.
@@ -31,7 +32,7 @@ FULLY_OPTIMISED = pathlib.Path(__file__).parent / "parity"
 gc.set_threshold(100_000, 50, 100)
 
 REPORT: list[dict] = []
-# They take a minute or more: first, so that no worker has one left when the others are done.
+# They take about a minute or more: first, so that no worker has one left when the others are done.
 LONGEST = (
     "test_few_shot_inversion_equals_the_released_one",
     "test_one_shot_inversion_equals_the_released_one",

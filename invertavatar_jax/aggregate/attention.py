@@ -71,7 +71,7 @@ class AttentionWindow(nn.Module):
         kept = kept[-self.span :]
         count = jnp.minimum(memory["count"] + len(frames), self.span)
         age = jnp.arange(self.span, 0, -1, dtype=count.dtype)
-        # or, as the frames have no bound, scores of 1e9 would choose one frame and never learn
+        # the frames have no bound: scores of 1e9 choose one frame, and rounding overflows exp
         normal = LayerNorm(name="norm")(kept.astype(frames.dtype))
         read = TimeAttention(name="attention")(normal[-1:], normal, age[:, None] <= count[None])
         features = kept[-1] + read[0].astype(kept.dtype)
