@@ -58,5 +58,5 @@ def test_an_iteration_moves_the_unets_and_the_discriminator():
     assert trained.moved("unets") > 0.9 and trained.moved("discriminator") > 0
     jax.tree.map(np.testing.assert_array_equal, trained.before.buffers, trained.after.buffers)
     assert all(np.isfinite(value) for value in trained.metrics.values())
-    names = {"l1", "lpips", "raw_l1", "tri", "texture", "lr_lpips", "adv"}
+    names = {"l1", "gradients", "raw_l1", "tri", "texture", "lr_gradients", "adv"}
     assert {f"Igen_unets/{name}" for name in names} <= set(trained.metrics)
