@@ -2,7 +2,8 @@
 
 `paper` has the paper's numbers and, where it gives none, the released code's; `released` has
 those of the released script (TRAINING A), which always continues EG3D's weights, so that
-nothing is faded in but the neural resolution. Images are those of the data set, counted with
+nothing is faded in but the neural resolution. `small` and `tiny` begin at random, on rendered
+people: about an hour of two cores, and a test. Images are those of the data set, counted with
 repetitions.
 """
 
@@ -12,10 +13,10 @@ from configs import base
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
-    """Settings of the run: `paper`, `released`, or `tiny` for tests, which begins at random."""
-    base.check_variant(variant, "paper", "released", "tiny")
-    batch = {"paper": 16, "released": 32, "tiny": 8}[variant]  # paper: 4 GPUs; script: 8
-    images = 6_400 if variant == "tiny" else 25_000_000  # script; paper: 4 days
+    """Settings of the run: `paper`, `released`, `small` or `tiny`."""
+    base.check_variant(variant, "paper", "released", "small", "tiny")
+    batch = {"paper": 16, "released": 32}.get(variant, 8)  # paper: 4 GPUs; script: 8
+    images = {"small": 16_000, "tiny": 6_400}.get(variant, 25_000_000)  # script; paper: 4 days
     config = base.get_config(
         stage="gan",
         preset="paper",
@@ -60,12 +61,20 @@ def get_config(variant: str = "paper") -> ConfigDict:
         own = dict(neural_fade_images=1e6, neural_resolutions=tuple(range(64, 129, 8)))
         own |= dict(blur_sigma=0.0, landmarks=False, replace_nonfinite=True)
         config.update(dict(settings=own))
+    if variant in ("small", "tiny"):
+        config.update(dict(preset=f"{variant}_paper", data="data/synthetic_heads", weights=""))
+        config.update(dict(settings=dict(gamma=1.0, average_ramp=0.05, remat=False)))
+    if variant == "small":
+        config.update(dict(held_out=4, microbatch=8, log_every=20, validate_every=250))
+        config.update(dict(image_every=250, checkpoint_every=250))
+        own = dict(density_points=500, average_images=1_000.0, swap_fade_images=8_000.0)
+        own |= dict(blur_sigma=0.0, neural_start=32, neural_end=32, neural_resolutions=(32,))
+        config.update(dict(settings=own))
     if variant == "tiny":
-        config.update(dict(preset="tiny_paper", data="data/synthetic_heads", weights=""))
         config.update(dict(held_out=2, microbatch=2, log_every=5, validate_every=200))
         config.update(dict(image_every=200, checkpoint_every=100))
-        own = dict(gamma=1.0, density_points=100, average_images=500.0, average_ramp=0.05)
+        own = dict(density_points=100, average_images=500.0, group=2)
         own |= dict(swap_fade_images=images / 4, blur_sigma=2.0, blur_fade_images=images / 2)
-        own |= dict(neural_start=8, neural_end=16, neural_resolutions=(8, 16), group=2)
-        config.update(dict(settings=own | dict(remat=False)))
+        own |= dict(neural_start=8, neural_end=16, neural_resolutions=(8, 16))
+        config.update(dict(settings=own))
     return config

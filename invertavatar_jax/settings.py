@@ -198,6 +198,7 @@ _SMALL_TRUNK = Trunk(channels=(48, 64, 96, 128), units=(1, 1, 1, 1), patch=4)
 _SMALL_DECODER = Decoder(channels=(96, 96, 64, 48), head_channels=48)
 _TINY_TRUNK = Trunk(channels=(8, 8, 16, 16), units=(1, 1, 1, 1))
 _TINY_DECODER = Decoder(channels=(16, 16, 8, 8), head_channels=8)
+_CLOSE = functools.partial(Renderer, proposal=True, near=-0.4, far=0.4, box_warp=0.8)
 _ALL_DEPARTURES = Departures(
     frontal_input=True, colours=True, depth_prior=True, background=True, head_raster=True
 )
@@ -216,15 +217,11 @@ PRESETS = {
         z_dim=96,
         w_dim=96,
         backbone=Backbone(resolution=64, channel_base=3072, channel_max=128),
-        renderer=Renderer(
+        renderer=_CLOSE(
             neural_resolution=64,
             image_resolution=256,
             coarse_samples=8,
             fine_samples=12,
-            proposal=True,
-            near=-0.4,
-            far=0.4,
-            box_warp=0.8,
             superresolution_channels=(64, 64),
             superresolution_fold=4,
             chunk_rays=32768,
@@ -244,15 +241,11 @@ PRESETS = {
         w_dim=16,
         plane_channels=8,
         backbone=Backbone(resolution=32, channel_base=256, channel_max=16),
-        renderer=Renderer(
+        renderer=_CLOSE(
             neural_resolution=16,
             image_resolution=32,
             coarse_samples=6,
             fine_samples=6,
-            proposal=True,
-            near=-0.4,
-            far=0.4,
-            box_warp=0.8,
             decoder_hidden=16,
             superresolution_channels=(16, 16),
             superresolution_fold=2,
@@ -271,12 +264,18 @@ PRESETS = {
     ),
 }
 
-# the paper's form at the tiny sizes: what the adversarial stages are tested with
-PRESETS["tiny_paper"] = dataclasses.replace(
-    PRESETS["tiny"],
-    renderer=dataclasses.replace(PRESETS["tiny"].renderer, superresolution_fold=0, proposal=False),
-    departures=Departures(),
-)
+
+def _paper_form(model: Model, **renderer: Any) -> Model:
+    """What the adversarial stages train: a preset without departures, its renderer changed."""
+    renderer = dict(superresolution_fold=0, proposal=False) | renderer
+    rays = dataclasses.replace(model.renderer, **renderer)
+    return dataclasses.replace(model, renderer=rays, departures=Departures())
+
+
+PRESETS["tiny_paper"] = _paper_form(PRESETS["tiny"])
+# small enough that two cores see heads within an hour
+_FEW_PIXELS = dict(neural_resolution=32, image_resolution=64, superresolution_channels=(64, 32))
+PRESETS["small_paper"] = _paper_form(PRESETS["small"], **_FEW_PIXELS)
 
 
 def with_aggregator(model: Model, name: str) -> Model:

@@ -16,7 +16,7 @@ from invertavatar_jax import settings
 from invertavatar_jax.data import records, released
 from invertavatar_jax.data.prepared import read_uv_mask
 
-PRESETS = ("paper", "small", "tiny", "tiny_paper")
+PRESETS = ("paper", "small", "small_paper", "tiny", "tiny_paper")
 INSTRUCTIONS = """The manual folder holds the data set in the released system's layout, with
 images512x512/dataset_realcam.json; see docs/data_layout.md. `./avatar prepare` makes it."""
 

@@ -16,6 +16,7 @@ from experiments.evaluation.systems import System
 from invertavatar_jax.metrics import bootstrap
 from invertavatar_jax.metrics.metric import Metric
 from invertavatar_jax.metrics.registry import DRIVEN, MASKED, METRICS, PAIRS, PERSONS
+from invertavatar_jax.ops.resize import resize_antialias
 
 Row = dict[str, Any]
 COMPARES = (PAIRS, MASKED, DRIVEN, PERSONS)
@@ -81,16 +82,17 @@ def evaluate(
 
 
 def draw(system: System | Recorded, task: Task) -> tuple[np.ndarray, dict[str, float]]:
-    """Images of a task, [n h w 3] in [-1, 1], and the seconds they took."""
-    trial, person = task.trial, task.person
+    """Images of a task, [n h w 3] in [-1, 1], at the truth's size, and the seconds they took."""
+    trial, person, side = task.trial, task.person, task.person.truth.shape[1]
     if isinstance(system, Recorded):
-        return system.read(task.pictures, person.truth.shape[1]), {}
+        return system.read(task.pictures, side), {}
     begun = time.monotonic()
     sources = [person.frames[i] for i in trial.sources]
     avatar = jax.block_until_ready(system.reconstruct(sources))
     made = time.monotonic()
     images = system.render(avatar, [task.driver.frames[i] for i in trial.frames])
     seconds = {"reconstruct_s": made - begun, "render_s": time.monotonic() - made}
+    images = np.asarray(resize_antialias(images, (side, side)))
     return images, {name: round(value, 3) for name, value in seconds.items()}
 
 

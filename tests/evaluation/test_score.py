@@ -120,6 +120,15 @@ def test_pictures_made_elsewhere_are_scored(tmp_path):
         rows(TRIALS[2:], system=elsewhere)
 
 
+def test_smaller_images_are_scored_at_the_size_of_the_truth():
+    small = lambda seen, driving: darker(seen, driving)[:, :: SIDE // 2, :: SIDE // 2]
+    made, _ = score.draw(
+        SYSTEM._replace(render=small), score.tasks(PART, TRIALS, PEOPLE, PEOPLE)[0]
+    )
+    assert made.shape == (2, SIDE, SIDE, 3)
+    np.testing.assert_allclose(made[:, 0, 0], darker([0], (3, 5))[:, 0, 0], atol=1e-6)
+
+
 def test_sets_are_compared_as_wholes():
     counts = Metric("count", "", "lower", None, lambda images, real: Found(
         np.array([float(len(list(images)) * 100 + len(list(real)))]), {}

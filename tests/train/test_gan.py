@@ -14,7 +14,7 @@ from invertavatar_jax import networks, settings
 from invertavatar_jax.errors import UserError
 from invertavatar_jax.pure import Pure
 from invertavatar_jax.supervise.discriminator import Judgement
-from invertavatar_jax.train import mesh, state, step
+from invertavatar_jax.train import config, mesh, state, step
 from invertavatar_jax.train.stage import Start
 from invertavatar_jax.train.stages import gan, gan_losses, gan_players
 from invertavatar_jax.train.stages.batching import Batching
@@ -45,6 +45,14 @@ SIZE = Size(4, True)
 def own(variant: str = "tiny", **changes) -> gan.Settings:
     numbers = gan.Settings(**get_config(variant).to_dict()["settings"])
     return dataclasses.replace(numbers, **changes)
+
+
+@pytest.mark.parametrize("variant", ["paper", "released", "small", "tiny"])
+def test_every_variant_makes_a_stage(variant):
+    made = config.parse(get_config(variant))
+    stage = gan.make(settings.preset(made.preset), made.settings, made.batching)
+    names = [phase.name for phase in stage.phases(stage.variant(0))]
+    assert names == ["Gmain", "Greg", "Dmain", "Dreg"]
 
 
 def filled(shapes, rng: np.random.Generator):
