@@ -16,7 +16,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     """Settings of the run: `paper`, `released`, `small` or `tiny`."""
     base.check_variant(variant, "paper", "released", "small", "tiny")
     batch = {"paper": 16, "released": 32}.get(variant, 8)  # paper: 4 GPUs; script: 8
-    images = {"small": 16_000, "tiny": 6_400}.get(variant, 25_000_000)  # script; paper: 4 days
+    images = {"small": 14_400, "tiny": 6_400}.get(variant, 25_000_000)  # script; paper: 4 days
     config = base.get_config(
         stage="gan",
         preset="paper",

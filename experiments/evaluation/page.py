@@ -79,6 +79,8 @@ def _part(experiment: Experiment, part: Part, result: Result, paper: Paper) -> I
         f"{run['pool']}, {run['scored frames per avatar']} of the frames {run['scored'][0]} to "
         f"{run['scored'][1] - 1} scored for each avatar."
     )
+    if PARAMETERS in part.measures:
+        yield f"* {PARAMETERS}: of the generators at the paper's size, whatever was run."
     yield ""
     heads, metrics = ["system", "sources"], held["metrics"]
     for measure, names in part.measures.items():
