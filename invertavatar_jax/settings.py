@@ -198,6 +198,7 @@ _SMALL_TRUNK = Trunk(channels=(48, 64, 96, 128), units=(1, 1, 1, 1), patch=4)
 _SMALL_DECODER = Decoder(channels=(96, 96, 64, 48), head_channels=48)
 _TINY_TRUNK = Trunk(channels=(8, 8, 16, 16), units=(1, 1, 1, 1))
 _TINY_DECODER = Decoder(channels=(16, 16, 8, 8), head_channels=8)
+# few samples on a ray want a box that holds no more than the head
 _CLOSE = functools.partial(Renderer, proposal=True, near=-0.4, far=0.4, box_warp=0.8)
 _ALL_DEPARTURES = Departures(
     frontal_input=True, colours=True, depth_prior=True, background=True, head_raster=True
@@ -267,9 +268,8 @@ PRESETS = {
 
 def _paper_form(model: Model, **renderer: Any) -> Model:
     """What the adversarial stages train: a preset without departures, its renderer changed."""
-    renderer = dict(superresolution_fold=0, proposal=False) | renderer
-    rays = dataclasses.replace(model.renderer, **renderer)
-    return dataclasses.replace(model, renderer=rays, departures=Departures())
+    own = dataclasses.replace(model.renderer, superresolution_fold=0, proposal=False, **renderer)
+    return dataclasses.replace(model, renderer=own, departures=Departures())
 
 
 PRESETS["tiny_paper"] = _paper_form(PRESETS["tiny"])
